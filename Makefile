@@ -1,0 +1,3 @@
+# Thin verbs; .ci/run calls the same ones.
+build:
+	go build -o bin/regent ./cmd/regent

@@ -1,0 +1,71 @@
+package cred
+
+import (
+	"fmt"
+
+	"github.com/nats-io/jwt/v2"
+)
+
+// OperatorJWT is the self-signed token of the operator, which names the system
+// account.
+func (a *Authority) OperatorJWT() (string, error) {
+	claims := jwt.NewOperatorClaims(public(a.keys().operator))
+	claims.Name = "regent " + a.cluster
+	claims.SystemAccount = a.identity.System
+	return claims.Encode(a.keys().operator)
+}
+
+// AccountJWTs are the tokens of both accounts by public key: what a server's
+// account resolver has to know. The application account may use JetStream
+// without limit, the system account must not.
+func (a *Authority) AccountJWTs() (map[string]string, error) {
+	tokens := map[string]string{}
+	for _, u := range []User{App, System} {
+		token, err := a.accountJWT(u)
+		if err != nil {
+			return nil, fmt.Errorf("account token: %w", err)
+		}
+		tokens[a.identity.account(u)] = token
+	}
+	return tokens, nil
+}
+
+func (a *Authority) accountJWT(u User) (string, error) {
+	claims := jwt.NewAccountClaims(a.identity.account(u))
+	claims.Name = "regent"
+	if u == System {
+		claims.Name = "system"
+	} else {
+		claims.Limits.JetStreamLimits = jwt.JetStreamLimits{
+			MemoryStorage: jwt.NoLimit, DiskStorage: jwt.NoLimit,
+			Streams: jwt.NoLimit, Consumer: jwt.NoLimit, MaxAckPending: jwt.NoLimit,
+		}
+	}
+	if signer := public(a.keys().accounts[u]); signer != claims.Subject {
+		claims.SigningKeys.Add(signer)
+	}
+	return claims.Encode(a.keys().operator)
+}
+
+// UserJWT is the token of u for its account of id.
+func (a *Authority) UserJWT(u User, id Identity) (string, error) {
+	claims := jwt.NewUserClaims(public(a.keys().users[u]))
+	claims.Name = "regent"
+	if account := id.account(u); account != public(a.keys().accounts[u]) {
+		claims.IssuerAccount = account
+	}
+	return claims.Encode(a.keys().accounts[u])
+}
+
+// Creds is the content of a NATS credentials file: token and seed of u.
+func (a *Authority) Creds(u User) ([]byte, error) {
+	token, err := a.UserJWT(u, a.identity)
+	if err != nil {
+		return nil, fmt.Errorf("user token: %w", err)
+	}
+	seed, err := a.keys().users[u].Seed()
+	if err != nil {
+		return nil, fmt.Errorf("user seed: %w", err)
+	}
+	return jwt.FormatUserConfig(token, seed)
+}

@@ -1,6 +1,8 @@
 package machine
 
 import (
+	"time"
+
 	"github.com/seed7529eb29/regent/policy"
 	"github.com/seed7529eb29/regent/policy/node"
 )
@@ -46,5 +48,69 @@ type AppBeat struct {
 	Denied  bool // not permitted
 	Failed  bool
 	Error   string       // why it failed there
+	Running bool         // local apps only: those of the cluster are in the records
 	Epoch   policy.Epoch // highest remembered
+}
+
+// beater decides when this node says what.
+type beater struct {
+	changed bool // something that a full beat says
+	due     Instant
+	fullDue Instant
+	n       uint64
+}
+
+// fullEvery is how often a node repeats all it has to say.
+const fullEvery = 2 * time.Second
+
+func (m *Machine) decideBeat() {
+	if m.life == lifeOver {
+		return
+	}
+	b := &m.beats
+	full := b.changed || m.now >= b.fullDue
+	if !full && m.now < b.due {
+		return
+	}
+	m.sendBeat(full)
+	b.changed = false
+	b.due = m.now.Add(m.cfg.Lease.Heartbeat)
+	if full {
+		b.fullDue = m.now.Add(fullEvery)
+	}
+}
+
+func (m *Machine) sendBeat(full bool) {
+	m.beats.n++
+	b := Beat{
+		Node: m.cfg.Self, Agent: m.cfg.Agent, Session: m.session.id, N: m.beats.n,
+		Phase: m.phase(), Hidden: m.cfg.Hidden, Full: full,
+	}
+	if full {
+		b.Digest, b.Version, b.Since = m.cfg.Digest, m.cfg.Version, m.cfg.Since
+		b.Identity, b.Memory, b.Vouches = m.bucket.identity, m.disk.remembers(), m.mayWrite()
+		b.Apps = m.appBeats()
+		b.Waiting = m.waitingFor()
+	}
+	m.do(SendBeat{Beat: b})
+}
+
+func (m *Machine) phase() BeatPhase {
+	return [...]BeatPhase{lifeSyncing: BeatSyncing, lifeUp: BeatUp, lifeClosing: BeatClosing, lifeOver: BeatLeft}[m.life]
+}
+
+func (m *Machine) appBeats() []AppBeat {
+	var out []AppBeat
+	for _, a := range m.apps {
+		ab := AppBeat{App: a.App, Started: a.started, Denied: !a.permitted, Failed: a.failed != "", Error: a.failed, Epoch: a.seen}
+		if ab == (AppBeat{App: a.App}) {
+			continue
+		}
+		if a.started {
+			ab.Type = a.kind
+		}
+		ab.Running = a.Spec == nil && a.run != nil && a.run.up
+		out = append(out, ab)
+	}
+	return out
 }

@@ -27,9 +27,10 @@ type Config struct {
 	NewCluster bool        // the operator says that no other node runs
 	Memory     Memory      // from disk
 	Version    string
+	Since      int64 // Unix milliseconds when this process started, for people
 
 	NewID func() string // fresh unique identifiers; the only source of chance
-	Wall  func() int64  // Unix milliseconds, for people only: decides nothing
+	Wall  func() int64  // Unix milliseconds, for people, and for the ten minutes of B-6; no right depends on it
 }
 
 // Sync is the barrier (OTP: sync_nodes_mandatory, _optional, _timeout).

@@ -1,0 +1,324 @@
+package machine
+
+import (
+	"time"
+
+	"github.com/seed7529eb29/regent/policy"
+	"github.com/seed7529eb29/regent/policy/node"
+)
+
+// claimable reports whether the record may be claimed by a node like this one
+// (the precondition of A1, without the order among candidates).
+func (m *Machine) claimable(a *app) bool {
+	rec := a.rec
+	owner := rec.Owner
+	switch {
+	case rec.Want != policy.WantRun || !m.prevClear(a):
+		return false
+	case owner.Empty() || m.mine(owner):
+	case !m.ended(owner):
+		return false
+	case owner.Node == m.cfg.Self || rec.First != policy.FirstNone:
+	case !m.timeoutOver(a):
+		return false
+	}
+	return m.nextAllows(a)
+}
+
+// prevClear: with overlap, the one before the owner must be gone.
+func (m *Machine) prevClear(a *app) bool {
+	p := a.rec.Prev
+	return p.Empty() || m.mine(p) && a.run == nil || m.ended(p)
+}
+
+// nextAllows: a reservation of a live node gives it precedence. With overlap
+// it is a second right and nobody else's to replace; with exclusive it is a
+// courtesy that ends with its owner or after a while.
+func (m *Machine) nextAllows(a *app) bool {
+	n := a.rec.Next
+	switch {
+	case n.Empty() || m.mine(n) || m.ended(n):
+		return true
+	case !a.exclusive():
+		return false
+	case !a.rec.Owner.Empty():
+		return true
+	}
+	return m.passed(a.since.Add(m.cfg.Lease.TRes()))
+}
+
+// chosen reports whether this node is the one to claim: a live next first,
+// then the best candidate heard.
+func (m *Machine) chosen(a *app, w weights) bool {
+	rec := a.rec
+	switch {
+	case !m.candidate(a, m.cfg.Self):
+		m.place(a, w) // it weighs on whoever gets it
+		return false
+	case m.mine(rec.Owner) || m.mine(rec.Next) || rec.Owner.Node == m.cfg.Self:
+		return true
+	case m.awaitsNext(a) || m.awaitsStart(a):
+		return false
+	}
+	return m.place(a, w) == m.cfg.Self
+}
+
+// awaitsNext: the reserver is alive and able; it claims first.
+func (m *Machine) awaitsNext(a *app) bool {
+	n := a.rec.Next
+	return !n.Empty() && !m.ended(n) && m.candidate(a, n.Node) && !m.passed(a.since.Add(m.cfg.Lease.TRes()))
+}
+
+// awaitsStart is OTP's first start (rule A-16): a better node that is there
+// and permitted is waited for, even if start was not called on it. A node whose
+// session ended meanwhile is waited for no more.
+func (m *Machine) awaitsStart(a *app) bool {
+	if a.rec.First != policy.FirstWait {
+		return false
+	}
+	a.waiting = true
+	for _, n := range a.Spec.Nodes() {
+		if a.Spec.Better(n, m.cfg.Self) && m.unstarted(a, n) {
+			a.awaited = n
+			return true
+		}
+	}
+	return false
+}
+
+func (m *Machine) unstarted(a *app, n node.Name) bool {
+	mb := m.memberOf[n]
+	if mb == nil || !mb.present() || mb.beat.Hidden || mb.beat.Phase == BeatClosing {
+		return false
+	}
+	for _, u := range a.unawaited {
+		if u == n {
+			return false
+		}
+	}
+	ab := mb.apps[a.App]
+	return !ab.Started && !ab.Denied && !ab.Failed
+}
+
+// candidate reports whether a node could run the app now, as far as it is
+// heard (B-4: alive, permitted and started there).
+func (m *Machine) candidate(a *app, n node.Name) bool {
+	if _, listed := a.Spec.Priority(n); !listed {
+		return false
+	}
+	if n == m.cfg.Self {
+		return m.runnable(a) && m.session.valid(m.now)
+	}
+	mb := m.memberOf[n]
+	if mb == nil || !mb.able() {
+		return false
+	}
+	ab := mb.apps[a.App]
+	return ab.Started && !ab.Denied && !ab.Failed
+}
+
+// weights counts the distributed apps that each node owns, per the records
+// (B-24), and those tentatively placed on it in this round.
+type weights map[node.Name]int
+
+func (m *Machine) weights() weights {
+	w := weights{}
+	for _, a := range m.apps {
+		switch {
+		case a.req != nil && a.req.op == OpClaim:
+			w[m.cfg.Self]++
+		case a.rec != nil && !a.rec.Owner.Empty() && !m.ended(a.rec.Owner):
+			w[a.rec.Owner.Node]++
+		}
+	}
+	return w
+}
+
+// place is policy's choice among the candidates heard.
+func (m *Machine) place(a *app, w weights) node.Name {
+	var cs []policy.Candidate
+	for _, n := range a.Spec.Nodes() {
+		if m.candidate(a, n) {
+			cs = append(cs, policy.Candidate{Node: n, Weight: w[n]})
+		}
+	}
+	n := policy.Place(a.Spec, cs, "")
+	w[n]++
+	return n
+}
+
+// watchOwner keeps the Timeout's clock: it runs from the first suspicion of
+// the owner's session, or from the first sight of a record whose owner is not
+// heard, and only that same session heard again, or another record, stops it.
+func (m *Machine) watchOwner(a *app) {
+	a.waiting, a.awaited = false, ""
+	if a.rec == nil || a.rec.Owner.Empty() || m.mine(a.rec.Owner) || m.ownerHeard(a) {
+		a.suspect = ""
+		return
+	}
+	if s := a.rec.Owner.Session; a.suspect != s {
+		a.suspect, a.suspected = s, m.now
+	}
+}
+
+func (m *Machine) ownerHeard(a *app) bool {
+	mb := m.memberOf[a.rec.Owner.Node]
+	return mb != nil && mb.present() && mb.beat.Session == a.rec.Owner.Session && !m.ended(a.rec.Owner)
+}
+
+func (m *Machine) timeoutOver(a *app) bool {
+	if a.suspect == "" || a.Spec.Timeout == policy.Infinite {
+		return false
+	}
+	return m.passed(a.suspected.Add(a.timeout()))
+}
+
+// timeout is the app's Timeout; it must not be infinite.
+func (a *app) timeout() time.Duration { return time.Duration(a.Spec.Timeout) }
+
+// sendClaim is A1.
+func (m *Machine) sendClaim(a *app) {
+	kind, from := m.startKind(a)
+	old := a.rec
+	c := &claim{
+		epoch: a.allot(m), nonce: policy.Nonce(m.cfg.NewID()), session: m.session.id,
+		kind: kind, from: from, payload: old.Payload,
+	}
+	r := m.write(a, OpClaim, func(rec *policy.AppRecord) {
+		rec.Owner = m.slot()
+		rec.Owner.Epoch, rec.Owner.Nonce = c.epoch, c.nonce
+		rec.High = c.epoch
+		rec.Phase = policy.PhaseStarting
+		rec.Pinned = m.mine(old.Next) && old.Next.Command || m.mine(old.Owner) && old.Pinned
+		rec.Next, rec.Prev, rec.First = policy.Slot{}, policy.Slot{}, policy.FirstNone
+		rec.StartKind, rec.StartFrom = kind, from
+		rec.Since, rec.Error = m.cfg.Wall(), ""
+	})
+	r.claim = c
+}
+
+// startKind is what a claim of the record is told to its app: {failover, N}
+// after a dead owner, {takeover, N} after one that passed the app on, else
+// normal. A failover is announced only to apps that can tell (rule A-27, B-20).
+func (m *Machine) startKind(a *app) (policy.StartKind, node.Name) {
+	rec := a.rec
+	switch {
+	case rec.First != policy.FirstNone:
+	case rec.Owner.Empty() || m.mine(rec.Owner):
+		if rec.StartKind != "" && rec.StartFrom != m.cfg.Self {
+			return rec.StartKind, rec.StartFrom
+		}
+	case rec.Owner.Node == m.cfg.Self:
+	case a.Spec.FullStart || len(a.Spec.StartPhases) > 0:
+		return policy.StartFailover, rec.Owner.Node
+	}
+	return policy.StartNormal, ""
+}
+
+// claimAccepted: a write to an app's record was applied.
+func (m *Machine) claimAccepted(r *request, cell policy.Cell) {
+	a, old := r.app, a0(r.app.rec)
+	switch r.op {
+	case OpClaim:
+		a.claim = r.claim
+		a.take = takeNone
+		a.cleans = old.First != policy.FirstNone || a.cleans && m.mine(old.Owner)
+		m.recordClaim(a, old)
+	case OpReserve:
+		a.claim = r.claim
+	case OpTake:
+		m.taken(a)
+	case OpRunning:
+		a.cleans = false
+	case OpRelease, OpClearNext, OpClearPrev:
+		if a.run == nil {
+			a.claim = nil
+		}
+		a.cleans = false
+	case OpCreate, OpStartWant, OpRecreate:
+		a.starting = policy.FirstNone
+	case OpStopWant:
+		a.stopping = false
+	case OpRestart:
+		if a.claim != nil {
+			a.claim.rewritten = true
+		}
+	case OpReassert:
+		m.reasserted(a, r.claim)
+	case OpMarkEnded:
+		m.appEndsNode(a)
+	}
+	m.learnApp(cell)
+}
+
+// a0 is the record before a write, empty if there was none.
+func a0(rec *policy.AppRecord) policy.AppRecord {
+	if rec == nil {
+		return policy.AppRecord{}
+	}
+	return *rec
+}
+
+func (m *Machine) recordClaim(a *app, old policy.AppRecord) {
+	h := History{Type: "claimed", App: a.App, Node: m.cfg.Self, From: old.Owner.Node, Epoch: a.claim.epoch}
+	m.emit(h)
+	switch {
+	case !old.Owner.Empty() && old.Owner.Node != m.cfg.Self && old.First == policy.FirstNone:
+		h.Type = "failover"
+		m.emit(h)
+	case a.claim.kind == policy.StartTakeover:
+		h.Type, h.From = "takeover", a.claim.from
+		m.emit(h)
+	}
+}
+
+// decideMissing handles an app without a usable record. One that never was is
+// created; one that was lost is left alone until nothing can run by it any
+// more, except by the node that runs the app, which asserts itself.
+func (m *Machine) decideMissing(a *app) {
+	if !a.looked {
+		return
+	}
+	if a.rev == 0 && a.seen == 0 && m.heardEpoch(a) == 0 {
+		if a.starting != policy.FirstNone {
+			m.write(a, OpCreate, func(rec *policy.AppRecord) {
+				rec.First, rec.Since = policy.FirstWait, m.cfg.Wall()
+			})
+		}
+		return
+	}
+	if a.missing == 0 {
+		a.missing = m.now
+	}
+	switch {
+	case a.claim != nil && !a.claim.provisional && a.run != nil && !a.run.ordered:
+		m.reassert(a)
+	case a.run == nil && a.started && m.passed(a.missing.Add(m.quarantine())):
+		m.write(a, OpRecreate, func(rec *policy.AppRecord) {
+			rec.High, rec.First, rec.Since = a.allot(m), policy.FirstGo, m.cfg.Wall()
+		})
+	}
+}
+
+func (m *Machine) reassert(a *app) {
+	c := *a.claim
+	c.epoch, c.nonce = a.allot(m), policy.Nonce(m.cfg.NewID())
+	r := m.write(a, OpReassert, func(rec *policy.AppRecord) {
+		rec.Owner = m.slot()
+		rec.Owner.Epoch, rec.Owner.Nonce = c.epoch, c.nonce
+		rec.High, rec.Since = c.epoch, m.cfg.Wall()
+		rec.StartKind, rec.StartFrom = c.kind, c.from
+		rec.Phase = policy.PhaseStarting
+		if a.run.up {
+			rec.Phase = policy.PhaseRunning
+		}
+	})
+	r.claim = &c
+}
+
+func (m *Machine) reasserted(a *app, c *claim) {
+	if a.run != nil && a.claim != nil && a.run.nonce == a.claim.nonce {
+		a.run.nonce = c.nonce
+	}
+	a.claim = c
+}

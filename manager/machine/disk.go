@@ -1,0 +1,97 @@
+package machine
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed7529eb29/regent/policy"
+)
+
+// disk is what this node remembers over restarts, and how much of it is
+// durable.
+type disk struct {
+	wanted  Memory
+	durable Memory
+	changed bool
+	open    RequestID // the Remember under way
+	sent    Memory
+	again   Instant // after a write that failed
+	broken  bool
+}
+
+// diskAgain is the pause after a failed write of the memory.
+const diskAgain = 500 * time.Millisecond
+
+func (d *disk) recall(m *Machine, mem Memory) {
+	d.wanted, d.durable = mem, mem
+	d.wanted.Apps = slices.Clone(mem.Apps)
+	for _, am := range mem.Apps {
+		if a := m.appOf[am.App]; a != nil {
+			a.seen, a.allotted, a.durable = am.Seen, max(am.Allotted, am.Seen), max(am.Allotted, am.Seen)
+		}
+	}
+}
+
+// remembers reports whether an earlier life left a memory of some bucket.
+func (d *disk) remembers() bool { return d.durable.Identity != "" }
+
+func (d *disk) trust(id policy.Identity, seq policy.Revision) {
+	if d.wanted.Identity != id {
+		d.changed = true
+	}
+	d.wanted.Identity, d.wanted.Seq = id, seq
+}
+
+// note remembers the epochs of one app.
+func (d *disk) note(app policy.App, seen, allotted policy.Epoch) {
+	i, found := slices.BinarySearchFunc(d.wanted.Apps, app, func(am AppMemory, app policy.App) int {
+		return strings.Compare(string(am.App), string(app))
+	})
+	am := AppMemory{App: app, Seen: seen, Allotted: allotted}
+	if !found {
+		d.wanted.Apps = slices.Insert(d.wanted.Apps, i, am)
+		d.changed = true
+		return
+	}
+	if d.wanted.Apps[i] != am {
+		d.wanted.Apps[i] = am
+		d.changed = true
+	}
+}
+
+// decideMemory keeps the disk up to date: one write at a time, each with all.
+func (m *Machine) decideMemory() {
+	d := &m.disk
+	if !d.changed || d.open != 0 || !m.passed(d.again) {
+		return
+	}
+	d.changed = false
+	d.sent = d.wanted
+	d.sent.Seq = m.bucket.seq
+	d.sent.Apps = slices.Clone(d.wanted.Apps)
+	m.requestSeq++
+	d.open = m.requestSeq
+	m.do(Remember{Req: d.open, Memory: d.sent})
+}
+
+func (m *Machine) remembered(ev Remembered) {
+	d := &m.disk
+	if ev.Req != d.open {
+		return
+	}
+	d.open = 0
+	d.broken = !ev.OK
+	m.touch()
+	if !ev.OK {
+		d.changed = true
+		d.again = m.now.Add(diskAgain)
+		return
+	}
+	d.durable = d.sent
+	for _, am := range d.durable.Apps {
+		if a := m.appOf[am.App]; a != nil {
+			a.durable = max(a.durable, am.Allotted)
+		}
+	}
+}

@@ -1,0 +1,295 @@
+package machine
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/seed7529eb29/regent/policy"
+	"github.com/seed7529eb29/regent/policy/node"
+)
+
+// member is another node, or another life of this one: what its heartbeats
+// say, and what its cell says. The first may be wrong, the second never is.
+type member struct {
+	name node.Name
+
+	// From heartbeats.
+	agent   policy.Nonce   // whose beats count now
+	former  []policy.Nonce // lives that a later one has replaced: their stragglers count for nothing
+	beat    Beat           // the latest; its Full part is of the latest full one
+	known   bool           // a full beat of this agent was heard
+	heard   Instant        // when the latest beat came
+	first   Instant        // when the first beat of this agent came
+	count   int            // beats of this agent
+	suspect bool
+	apps    map[policy.App]AppBeat // of the latest full beat
+	refused bool                   // it answers, but does not accept our credentials
+
+	// From the bucket.
+	cell    policy.Cell     // the newest readable value
+	rev     policy.Revision // the newest revision, readable or not
+	seen    Instant         // when that readable revision was first seen
+	changes int             // how often a foreign agent's live cell was seen to change
+	req     *request
+	hold    Instant
+
+	proveAt Instant
+	proving policy.Nonce // a Prove for this agent is under way
+	proved  policy.Nonce // this agent is confirmed gone
+}
+
+// present reports whether the node counts as there: heard, not suspected, not
+// gone.
+func (mb *member) present() bool {
+	return mb.agent != "" && !mb.suspect && mb.beat.Phase != BeatLeft
+}
+
+// able reports whether the node could own an app now.
+func (mb *member) able() bool {
+	return mb.present() && mb.beat.Phase == BeatUp && mb.beat.Session != "" && !mb.beat.Hidden
+}
+
+func (mb *member) forgetCell(m *Machine) {
+	mb.cell, mb.rev, mb.seen = policy.Cell{}, 0, m.now
+	if mb.req != nil {
+		m.forget(mb.req)
+	}
+}
+
+// liveCell is the cell's value if it names a live session.
+func (mb *member) liveCell() *policy.SessionRecord {
+	if n := mb.cell.Node; n != nil && n.State == policy.SessionLive {
+		return n
+	}
+	return nil
+}
+
+func (m *Machine) heard(b Beat) {
+	if b.Agent == m.cfg.Agent || b.Node == "" || b.Agent == "" {
+		return
+	}
+	mb := m.member(b.Node)
+	if slices.Contains(mb.former, b.Agent) || b.Agent == mb.agent && b.N <= mb.beat.N {
+		return
+	}
+	if b.Agent != mb.agent {
+		m.newLife(mb, b)
+	}
+	if mb.suspect || mb.beat.Session != b.Session || mb.beat.Phase != b.Phase {
+		m.touch()
+	}
+	mb.suspect, mb.refused = false, false
+	mb.heard = m.now
+	mb.count++
+	mb.take(b, m)
+}
+
+// formerMax bounds how many replaced lives of one node are remembered.
+const formerMax = 8
+
+func (m *Machine) newLife(mb *member, b Beat) {
+	if mb.agent != "" {
+		mb.former = append(mb.former, mb.agent)
+		if len(mb.former) > formerMax {
+			mb.former = mb.former[1:]
+		}
+	}
+	mb.agent, mb.first, mb.count = b.Agent, m.now, 0
+	mb.known, mb.apps, mb.beat = false, nil, Beat{}
+	m.beats.changed = true // it should learn soon what we are
+	m.touch()
+}
+
+// take keeps what a brief beat leaves out.
+func (mb *member) take(b Beat, m *Machine) {
+	if !b.Full {
+		brief := b
+		b = mb.beat
+		b.Node, b.Agent, b.Session, b.N, b.Phase, b.Hidden = brief.Node, brief.Agent, brief.Session, brief.N, brief.Phase, brief.Hidden
+		mb.beat = b
+		return
+	}
+	if !mb.known || !slices.Equal(mb.beat.Apps, b.Apps) || mb.beat.Identity != b.Identity || mb.beat.Vouches != b.Vouches {
+		mb.apps = make(map[policy.App]AppBeat, len(b.Apps))
+		for _, ab := range b.Apps {
+			mb.apps[ab.App] = ab
+		}
+		m.touch()
+	}
+	mb.known = true
+	mb.beat = b
+}
+
+func (m *Machine) disconnected(n node.Name) {
+	if mb := m.memberOf[n]; mb != nil && mb.present() {
+		m.suspected(mb, "its connection ended")
+	}
+}
+
+func (m *Machine) refusedBy(n node.Name) {
+	if n != m.cfg.Self {
+		m.member(n).refused = true
+		m.touch()
+	}
+}
+
+func (m *Machine) suspected(mb *member, why string) {
+	mb.suspect = true
+	m.touch()
+	if m.reports() {
+		m.emit(History{Type: "node_suspect", Node: mb.name, Detail: why})
+	}
+}
+
+// reports picks one of the nodes that are there to write down what all see.
+func (m *Machine) reports() bool {
+	for _, mb := range m.members {
+		if mb.able() && mb.name < m.cfg.Self {
+			return false
+		}
+	}
+	return m.life == lifeUp
+}
+
+// learnNode takes a value of a node's cell. Any change restarts the
+// observation, one to a lower revision included; a value that can't be read is
+// no change: its node did not write it.
+func (m *Machine) learnNode(c policy.Cell) {
+	n := node.Name(c.Key.Name)
+	mb := m.member(n)
+	switch {
+	case c.Absent() || c.Rev == mb.rev:
+		return
+	case c.Rev < mb.rev:
+		mb.seen = m.now
+		return
+	}
+	mb.rev = c.Rev
+	m.touch()
+	if c.Node == nil {
+		return
+	}
+	old := mb.cell
+	mb.cell, mb.seen = c, m.now
+	m.noteEnd(mb, old)
+	if mb == m.self {
+		m.ownCell(old)
+	}
+}
+
+// noteEnd tells the apps that wait for a better node to be started that this
+// one's session has ended: they wait for it no more.
+func (m *Machine) noteEnd(mb *member, old policy.Cell) {
+	if old.Node == nil || old.Node.State != policy.SessionLive {
+		return
+	}
+	if now := mb.cell.Node; now.Session == old.Node.Session && now.State == policy.SessionLive {
+		return
+	}
+	for _, a := range m.apps {
+		if a.waiting && !slices.Contains(a.unawaited, mb.name) {
+			a.unawaited = append(a.unawaited, mb.name)
+		}
+	}
+}
+
+// decideMembers suspects the silent, expires what has not changed for a lease
+// and certifies what is proved gone.
+func (m *Machine) decideMembers() {
+	for _, mb := range m.members {
+		if mb.present() && m.passed(mb.heard.Add(m.cfg.Lease.Suspicion())) {
+			m.suspected(mb, fmt.Sprintf("silent for %v", m.now.Sub(mb.heard)))
+		}
+		m.decideCell(mb)
+	}
+	m.decideCell(m.self)
+	m.decideDigest()
+}
+
+func (m *Machine) decideCell(mb *member) {
+	if mb.req != nil {
+		m.drive(mb.req)
+		if mb.req != nil {
+			return
+		}
+	}
+	rec := mb.liveCell()
+	if rec == nil || rec.Agent == m.cfg.Agent || m.life == lifeSyncing || !m.mayWrite() || !m.passed(mb.hold) {
+		return
+	}
+	switch {
+	case mb.proved == rec.Agent:
+		m.endSession(mb, OpCertify, policy.SessionDead)
+	case m.passed(mb.seen.Add(max(m.cfg.Lease.TTL, rec.TTL))):
+		m.endSession(mb, OpExpire, policy.SessionExpired)
+	default:
+		m.askProof(mb, rec)
+	}
+}
+
+// endSession is S3 and S4. The value that is replaced is the one that was
+// observed (S3) or that names the proved agent (S4): exactly that revision, so
+// that a renewal in between refuses it.
+func (m *Machine) endSession(mb *member, op Op, state policy.SessionState) {
+	rec := *mb.cell.Node
+	rec.State = state
+	mb.req = m.send(request{op: op, member: mb, write: policy.Write{
+		Cell: policy.Cell{Key: policy.NodeKey(mb.name), Node: &rec}, Expect: mb.rev,
+	}})
+	mb.req.member = mb
+}
+
+// proveAgain is the pause between two looks at the processes of a node on
+// this host.
+const proveAgain = 50 * time.Millisecond
+
+// askProof looks at the processes of a silent node of this very host.
+func (m *Machine) askProof(mb *member, rec *policy.SessionRecord) {
+	if mb != m.self && mb.present() && mb.agent == rec.Agent {
+		return
+	}
+	if m.cfg.Host == (policy.Host{}) || rec.Host != m.cfg.Host || rec.UID != m.cfg.UID || mb.proving == rec.Agent {
+		return
+	}
+	if !m.passed(mb.proveAt) {
+		return
+	}
+	mb.proving = rec.Agent
+	m.do(Prove{Record: *rec})
+}
+
+func (m *Machine) proved(ev Proved) {
+	mb := m.member(ev.Node)
+	if mb.proving != ev.Agent {
+		return
+	}
+	mb.proving = ""
+	mb.proveAt = m.now.Add(proveAgain)
+	if ev.Gone {
+		mb.proved = ev.Agent
+	}
+	m.touch()
+}
+
+// decideDigest refuses to join nodes that were told something else (B-10):
+// whoever has a session stays.
+func (m *Machine) decideDigest() {
+	if m.session.id != "" || m.cfg.Hidden || m.life == lifeClosing {
+		return
+	}
+	for _, mb := range m.members {
+		if mb.able() && mb.known && mb.beat.Digest != "" && mb.beat.Digest != m.cfg.Digest {
+			m.exit(exitDigest, "the specification differs from that of "+string(mb.name), "compare the files with: regent config check FILE...")
+			return
+		}
+	}
+}
+
+// Exit codes that the machine decides on.
+const (
+	exitMandatory = 3
+	exitDigest    = 6
+	exitDuplicate = 7
+	exitApp       = 8
+)

@@ -1,0 +1,246 @@
+package machine
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/seed7529eb29/regent/policy"
+)
+
+// startOwned starts an instance if there is a licence: the acknowledged latest
+// claim, of this session, still within its deadline, its epoch on disk, and no
+// reason to stop at once.
+func (m *Machine) startOwned(a *app) {
+	c := a.claim
+	if c == nil || a.run != nil || c.givenUp || !m.session.valid(m.now) || c.session != m.session.id {
+		return
+	}
+	if !m.named(a) || !m.runnable(a) || m.stopReason(a) != "" || a.durable < c.epoch {
+		return
+	}
+	if c.over != nil && (c.over.final || !m.passed(c.restart) || !a.exclusive() && !c.rewritten && !c.provisional) {
+		return
+	}
+	m.start(a)
+}
+
+// named reports whether the record shows this claim as owner or reserver.
+func (m *Machine) named(a *app) bool {
+	if a.rec == nil {
+		return false
+	}
+	if a.claim.provisional {
+		return m.mine(a.rec.Next) && a.rec.Next.Nonce == a.claim.nonce
+	}
+	return a.ownsByClaim(m)
+}
+
+func (m *Machine) start(a *app) {
+	c := a.claim
+	c.over, c.begun, c.rewritten = nil, true, false
+	r := m.newRun(a)
+	r.nonce, r.epoch = c.nonce, c.epoch
+	m.emit(History{Type: "app_starting", App: a.App, Node: m.cfg.Self, From: c.from, Epoch: c.epoch, Detail: string(c.kind)})
+	m.do(StartApp{Run: r.id, App: a.App, Session: c.session, Epoch: c.epoch, Kind: c.kind, From: c.from, Payload: c.payload})
+}
+
+func (m *Machine) newRun(a *app) *run {
+	m.runSeq++
+	a.run = &run{id: m.runSeq}
+	m.runs[m.runSeq] = a
+	m.beats.changed = true
+	return a.run
+}
+
+// supervise orders the end of an instance that has lost its right or its
+// reason to run.
+func (m *Machine) supervise(a *app) {
+	if a.run == nil {
+		return
+	}
+	c := a.claim
+	switch {
+	case c == nil || c.nonce != a.run.nonce:
+		m.kill(a, "its claim is gone")
+	case a.rec == nil || m.named(a):
+		if why := m.stopReason(a); why != "" {
+			m.stop(a, why)
+		}
+	case m.mine(a.rec.Prev) && a.rec.Prev.Nonce == c.nonce:
+		m.stop(a, "taken over by "+string(a.rec.Owner.Node))
+	default:
+		m.kill(a, "the record names another owner")
+		a.claim = nil
+	}
+}
+
+// stopReason is why an instance of this node's claim should not run; empty if
+// it should.
+func (m *Machine) stopReason(a *app) string {
+	rec := a.rec
+	switch {
+	case m.life != lifeUp:
+		return "the node stops"
+	case !a.permitted:
+		return "not permitted here"
+	case !a.started && !a.stopping:
+		return "not started here"
+	case rec == nil:
+		return ""
+	case rec.Want == policy.WantStopped:
+		return "stopped"
+	case rec.First != policy.FirstNone:
+		return "stopped, and started again since"
+	case a.exclusive() && !rec.Next.Empty() && !m.mine(rec.Next) && !m.ended(rec.Next):
+		return fmt.Sprintf("%s takes over", rec.Next.Node)
+	}
+	return ""
+}
+
+func (m *Machine) stop(a *app, why string) {
+	if a.run.ordered {
+		return
+	}
+	a.run.ordered = true
+	m.emit(History{Type: "app_stopping", App: a.App, Node: m.cfg.Self, Epoch: a.run.epoch, Detail: why})
+	m.do(StopApp{Run: a.run.id})
+}
+
+func (m *Machine) kill(a *app, why string) {
+	if a.run == nil || a.run.killed {
+		return
+	}
+	a.run.ordered, a.run.killed = true, true
+	m.do(KillApp{Run: a.run.id, Cause: why})
+}
+
+func (m *Machine) runStarted(ev Started) {
+	a := m.runs[ev.Run]
+	if a == nil || a.run.id != ev.Run || a.run.up {
+		return
+	}
+	a.run.up = true
+	m.emit(History{Type: "app_started", App: a.App, Node: m.cfg.Self, Epoch: a.run.epoch})
+	m.touch()
+}
+
+func (m *Machine) runFailed(ev StartFailed) {
+	m.runOver(ev.Run, ended{failed: true, reason: ev.Reason})
+}
+
+func (m *Machine) runExited(ev Exited) {
+	m.runOver(ev.Run, ended{normal: ev.Normal, reason: ev.Reason, payload: ev.Payload})
+}
+
+// runOver: every process of a run is confirmed gone.
+func (m *Machine) runOver(id RunID, e ended) {
+	a := m.runs[id]
+	if a == nil {
+		return
+	}
+	delete(m.runs, id)
+	r := a.run
+	a.run = nil
+	m.beats.changed = true
+	m.touch()
+	e.ordered = r.ordered
+	m.recordEnd(a, r, e)
+	if a.Spec == nil {
+		m.localOver(a, e)
+		return
+	}
+	if c := a.claim; c != nil && c.nonce == r.nonce {
+		m.judgeEnd(a, c, e)
+	}
+}
+
+func (m *Machine) recordEnd(a *app, r *run, e ended) {
+	h := History{Type: "app_exited", App: a.App, Node: m.cfg.Self, Epoch: r.epoch, Detail: e.reason}
+	switch {
+	case e.ordered:
+		h.Type = "app_stopped"
+	case e.failed:
+		h.Type = "app_start_failed"
+	}
+	m.emit(h)
+}
+
+// judgeEnd decides what the end of a claim's run means: nothing more under
+// this claim, or another start in place.
+func (m *Machine) judgeEnd(a *app, c *claim, e ended) {
+	e.final = true
+	switch {
+	case e.ordered:
+	case e.failed:
+		a.failed, a.take = e.reason, takeNone
+		m.beats.changed = true
+	case !e.normal || a.kind == policy.Permanent:
+		if wait, again := a.restartIn(m.now); again {
+			e.final = false
+			c.restart = m.now.Add(wait)
+		}
+	}
+	c.over = &e
+}
+
+// backoffDoublings bounds how often the restart pause is doubled.
+const backoffDoublings = 6
+
+// restartIn counts an end against the limit of restarts, and says how long to
+// wait before the next.
+func (a *app) restartIn(now Instant) (time.Duration, bool) {
+	a.ends = slices.DeleteFunc(a.ends, func(t Instant) bool { return now.Sub(t) > a.Restart.Within })
+	if len(a.ends) >= a.Restart.Max {
+		a.ends = nil
+		return 0, false
+	}
+	a.ends = append(a.ends, now)
+	return a.Restart.Backoff << min(len(a.ends)-1, backoffDoublings), true
+}
+
+// runnable reports whether this node may run the app at all, now.
+func (m *Machine) runnable(a *app) bool {
+	return a.Defined && a.started && a.permitted && a.failed == "" && m.life == lifeUp
+}
+
+// decideLocal runs an app without a distributed entry: on every node where it
+// is started, without a claim.
+func (m *Machine) decideLocal(a *app) {
+	want := a.started && a.permitted && a.failed == "" && m.life == lifeUp
+	switch {
+	case a.run == nil && want && m.passed(a.hold):
+		r := m.newRun(a)
+		m.do(StartApp{Run: r.id, App: a.App, Kind: policy.StartNormal})
+	case a.run != nil && !want:
+		m.stop(a, "stopped")
+	}
+}
+
+func (m *Machine) localOver(a *app, e ended) {
+	switch {
+	case e.ordered:
+	case e.failed:
+		a.failed = e.reason
+		m.localEnds(a, e)
+	default:
+		if wait, again := a.restartIn(m.now); again && (!e.normal || a.kind == policy.Permanent) {
+			a.hold = m.now.Add(wait)
+			return
+		}
+		a.started = false
+		m.localEnds(a, e)
+	}
+}
+
+func (m *Machine) localEnds(a *app, e ended) {
+	if a.endsNode(e) {
+		m.beginClose(exitApp, fmt.Sprintf("%s app %s terminated: %s", a.kind, a.App, e.reason))
+	}
+}
+
+// endsNode reports whether such an end of the app ends its node (OTP rules
+//
+func (a *app) endsNode(e ended) bool {
+	return !e.ordered && (a.kind == policy.Permanent || a.kind == policy.Transient && !e.normal)
+}

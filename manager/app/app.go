@@ -1,0 +1,97 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/seed7529eb29/regent/policy"
+	"github.com/seed7529eb29/regent/policy/node"
+)
+
+// ErrFenced is the cause of the context of an instance that was killed: its
+// node has lost the right to run the app. What else is known is wrapped beside it.
+var ErrFenced = errors.New("fenced: the right to run the app has ended")
+
+// ErrStopped is the cause of the context of an instance that is being stopped.
+var ErrStopped = errors.New("app is being stopped")
+
+// ErrStopTimeout is the cause of the kill that follows a stop which took
+// longer than the stop timeout.
+var ErrStopTimeout = errors.New("not stopped within the stop timeout")
+
+// DefaultStopTimeout is how long a stop may take where nothing else is said.
+const DefaultStopTimeout = 10 * time.Second
+
+// Start is what an instance is told (OTP: the arguments of Module:start/2).
+type Start struct {
+	App     policy.App
+	Node    node.Name // where it runs
+	Cluster string
+	Session policy.Session // of the node
+	Epoch   policy.Epoch   // the fencing token of this ownership
+	Kind    policy.StartKind
+	From    node.Name // the other node of a failover or takeover; empty for a normal start
+	Args    json.RawMessage
+	Phases  []policy.Phase
+	Payload []byte // what the old instance handed over; nil if nothing
+}
+
+// Runner starts instances of one app. Whoever starts one must wait for the end
+// of the instance before.
+type Runner interface {
+	// Start begins an instance and returns at once. What goes wrong is in the
+	// instance's Exit.
+	Start(s Start) Instance
+}
+
+// Instance is one copy of an app, from the beginning of its start.
+type Instance interface {
+	// Started is closed when the app is started; never, if that fails.
+	Started() <-chan struct{}
+	// Done is closed when everything of the instance is confirmed gone.
+	Done() <-chan struct{}
+	// Exit waits for Done and says how it ended.
+	Exit() Exit
+	// Confirm says that the epoch of a provisional start (a takeover that
+	// overlaps with the old instance) is the owner's now, and may be shown to
+	// those who check it. It returns at once.
+	Confirm()
+	// Stop asks the instance to end, and kills it after the stop timeout. It
+	// returns at once.
+	Stop()
+	// Kill ends the instance at once, because of cause. It returns at once.
+	Kill(cause error)
+}
+
+// Exit is how an instance ended.
+type Exit struct {
+	// Started is false when the start failed; Err says why.
+	Started bool
+	Err     error
+	// Normal: by itself without an error, or by Stop within its timeout. A
+	// transient app that exits abnormally ends its node.
+	Normal bool
+	// Reason is for people: one line, followed by the stack of a panic.
+	Reason string
+	// Payload is for the next instance (see Stopper).
+	Payload []byte
+}
+
+// Await waits until i is started. When it fails, or ctx ends first (i is then
+// killed), Await returns the reason after everything of i is gone.
+func Await(ctx context.Context, i Instance) error {
+	select {
+	case <-i.Started():
+		return nil
+	case <-i.Done():
+	case <-ctx.Done():
+		i.Kill(context.Cause(ctx))
+	}
+	e := i.Exit()
+	if !e.Started {
+		return e.Err
+	}
+	return context.Cause(ctx) // nil: it started and ended in the same moment
+}

@@ -1,0 +1,392 @@
+package kv
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed7529eb29/regent/policy"
+)
+
+// Options say which bucket, and how to reach it.
+type Options struct {
+	Cluster string // name of the cluster; required
+	Node    string // who opens it: stands in identity and probe, for people
+
+	// Replicas of the bucket: 1, 3 or 5. 0 takes an existing bucket as it is,
+	// and makes a new one with 3 where there are three servers, else 1.
+	Replicas int
+
+	// Fingerprint of the cluster's cookie, kept in the bucket so that a
+	// cluster with another cookie is noticed. Empty: none is kept or compared.
+	Fingerprint string
+
+	// APIPrefix of JetStream; empty: "$JS.API". A domain has "$JS.NAME.API".
+	APIPrefix string
+
+	// WaitFor is how long Open goes on in spite of answers that mean failure
+	// on settled servers and nothing on starting ones: no JetStream, too few
+	// servers. 0: as long as the context lasts.
+	WaitFor time.Duration
+
+	// Waiting, if not nil, is told why Open has to wait, at every change.
+	Waiting func(error)
+
+	// Alternate gives a connection to another server than the first one's, for
+	// writes that ask for it. It may return nil. Called for each such write.
+	Alternate func() *nats.Conn
+
+	// Recreate makes Watch create a bucket that has gone, and write an
+	// identity that has gone. What it makes is another bucket, and seen as such.
+	Recreate bool
+
+	// Check is the period at which Watch compares its picture with the
+	// leader's sequence. 0: 5 s, which bounds how long a lost change that is
+	// the last one for a while stays unnoticed.
+	Check time.Duration
+
+	// Attempt limits one request to the JetStream API. 0: 400 ms, several
+	// times what a leader needs under load, and well below an election.
+	Attempt time.Duration
+}
+
+const (
+	// MaxValue is the largest value in bytes. Read through the leader it
+	// travels in base64, and must then fit the servers' 1 MiB per message.
+	MaxValue = 512 << 10
+
+	history     = 10              // revisions kept of each key
+	dedupe      = 2 * time.Minute // how long message ids are remembered
+	headerRoom  = 4 << 10         // the stream's limit counts headers too
+	retryPause  = 50 * time.Millisecond
+	identityKey = "identity"
+	probeKey    = "probe"
+)
+
+// Store is the bucket of one cluster. Its methods may be called from any
+// goroutine.
+type Store struct {
+	opts   Options
+	api    api
+	bucket string
+	stream string
+	prefix string // of subjects: "$KV.BUCKET."
+
+	mu       sync.Mutex
+	replicas int
+	identity policy.Identity
+}
+
+// Open creates the bucket or checks that the existing one is ours, and goes on
+// trying as long as the context lasts: before a leader exists requests are not
+// answered. It fails with ErrForeignBucket, ErrOtherCookie, ErrNoRights,
+// ErrNoSpace or ErrRejected at once, with ErrNoJetStream or ErrTooFewServers
+// after Options.WaitFor, and with what it was waiting for when the context ends.
+func Open(ctx context.Context, nc *nats.Conn, opts Options) (*Store, error) {
+	s := newStore(nc, opts)
+	if err := s.Ensure(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Bind is Open for those who only look: it creates nothing and fails with
+// ErrNoBucket if there is none.
+func Bind(ctx context.Context, nc *nats.Conn, opts Options) (*Store, error) {
+	opts.Recreate = false
+	s := newStore(nc, opts)
+	err := s.persist(ctx, func() error {
+		if err := s.check(ctx); err != nil {
+			return err
+		}
+		_, err := s.readIdentity(ctx)
+		if errors.Is(err, errNoMessage) {
+			return nil
+		}
+		return err
+	}, ErrNoBucket)
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %q: %w", s.bucket, err)
+	}
+	return s, nil
+}
+
+func newStore(nc *nats.Conn, opts Options) *Store {
+	opts.Check = cmp.Or(opts.Check, 5*time.Second)
+	bucket := "regent_" + opts.Cluster
+	return &Store{
+		opts:   opts,
+		bucket: bucket,
+		stream: "KV_" + bucket,
+		prefix: "$KV." + bucket + ".",
+		api: api{
+			nc:      nc,
+			prefix:  cmp.Or(opts.APIPrefix, "$JS.API"),
+			attempt: cmp.Or(opts.Attempt, 400*time.Millisecond),
+		},
+	}
+}
+
+// Bucket is the name as in nats kv ls.
+func (s *Store) Bucket() string { return s.bucket }
+
+// Identity is that of the bucket when it was last opened or ensured. Watch
+// tells of changes.
+func (s *Store) Identity() policy.Identity {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.identity
+}
+
+// Ensure does the work of Open again, for a bucket that has gone. It fails as
+// Open does.
+func (s *Store) Ensure(ctx context.Context) error {
+	err := s.persist(ctx, func() error {
+		if err := s.createOrCheck(ctx); err != nil {
+			return err
+		}
+		return s.ensureIdentity(ctx)
+	})
+	if err != nil {
+		return fmt.Errorf("open bucket %q: %w", s.bucket, err)
+	}
+	return nil
+}
+
+// persist repeats try while its error is one that time may cure; final ones
+// are not, beside those that never are.
+func (s *Store) persist(ctx context.Context, try func() error, final ...error) error {
+	final = append(final, ErrForeignBucket, ErrOtherCookie, ErrNoRights, ErrNoSpace, ErrRejected, nats.ErrConnectionClosed)
+	begin := time.Now()
+	told := ""
+	for {
+		err := try()
+		if err == nil || isAny(err, final) || s.impatient(begin) && settled(err) {
+			return err
+		}
+		if why := err.Error(); why != told && s.opts.Waiting != nil {
+			told = why
+			s.opts.Waiting(err)
+		}
+		if pause(ctx, retryPause) != nil {
+			return err
+		}
+	}
+}
+
+// pause waits for d or the end of ctx, and returns the latter's cause.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s *Store) impatient(begin time.Time) bool {
+	return s.opts.WaitFor > 0 && time.Since(begin) >= s.opts.WaitFor
+}
+
+func isAny(err error, kinds []error) bool {
+	return slices.ContainsFunc(kinds, func(kind error) bool { return errors.Is(err, kind) })
+}
+
+// settled tells the answers that starting servers give too.
+func settled(err error) bool {
+	return errors.Is(err, ErrNoJetStream) || errors.Is(err, ErrTooFewServers)
+}
+
+func (s *Store) createOrCheck(ctx context.Context) error {
+	err := s.check(ctx)
+	if !errors.Is(err, ErrNoBucket) {
+		return err
+	}
+	want := s.config()
+	err = s.create(ctx, want)
+	if s.opts.Replicas == 0 && errors.Is(err, ErrTooFewServers) && s.alone(err) {
+		want.Replicas = 1
+		err = s.create(ctx, want)
+	}
+	if err != nil && !errors.Is(err, errInUse) {
+		return err
+	}
+	return s.check(ctx) // as it is now, whoever was first
+}
+
+// alone reports whether a refusal of three replicas is final: the server is
+// not clustered, or the cluster has settled and is too small.
+func (s *Store) alone(err error) bool {
+	if e, ok := errors.AsType[*jetstream.APIError](err); ok && e.ErrorCode == codeNotClustered {
+		return true
+	}
+	return s.opts.WaitFor > 0
+}
+
+func (s *Store) create(ctx context.Context, c jetstream.StreamConfig) error {
+	var resp jetstream.StreamInfo
+	return s.api.call(ctx, "STREAM.CREATE."+c.Name, c, &resp)
+}
+
+// config is that of the bucket's stream, as a KV bucket has it, with what KV
+// buckets can't be asked for: no direct gets (any replica answers them, from
+// the past), republishing for Watch, and batches.
+func (s *Store) config() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:               s.stream,
+		Description:        "regent cluster " + s.opts.Cluster + ": sessions (node.*) and ownership (app.*)",
+		Subjects:           []string{s.prefix + ">"},
+		Retention:          jetstream.LimitsPolicy,
+		Discard:            jetstream.DiscardNew,
+		MaxMsgs:            -1,
+		MaxBytes:           -1,
+		MaxConsumers:       -1,
+		MaxMsgsPerSubject:  history,
+		MaxMsgSize:         MaxValue + headerRoom,
+		Storage:            jetstream.FileStorage,
+		Replicas:           cmp.Or(s.opts.Replicas, 3),
+		Duplicates:         dedupe,
+		DenyDelete:         true,
+		AllowRollup:        true,
+		AllowAtomicPublish: true,
+		RePublish:          &jetstream.RePublish{Source: s.prefix + ">", Destination: s.republished() + ">"},
+	}
+}
+
+// republished is the prefix of the subjects that stored messages are sent to.
+func (s *Store) republished() string { return "regent." + s.opts.Cluster + ".kv." }
+
+// check compares the existing bucket with what it must be.
+func (s *Store) check(ctx context.Context) error {
+	info, err := s.api.info(ctx, s.stream, "")
+	if err != nil {
+		return err
+	}
+	if d := differences(info.Config, s.config(), s.opts.Replicas != 0); len(d) > 0 {
+		return fmt.Errorf("%w: %s", ErrForeignBucket, strings.Join(d, "; "))
+	}
+	s.mu.Lock()
+	s.replicas = info.Config.Replicas
+	s.mu.Unlock()
+	return nil
+}
+
+// differences lists, for people, the settings that what is built on the stream
+// relies on.
+func differences(got, want jetstream.StreamConfig, replicas bool) []string {
+	var d []string
+	diff := func(setting string, got, want any) {
+		if got != want {
+			d = append(d, fmt.Sprintf("%s is %v, expected %v", setting, got, want))
+		}
+	}
+	diff("subjects", fmt.Sprint(got.Subjects), fmt.Sprint(want.Subjects))
+	diff("republish", republishText(got.RePublish), republishText(want.RePublish))
+	diff("allow_direct", got.AllowDirect, want.AllowDirect)
+	diff("storage", got.Storage, want.Storage)
+	diff("retention", got.Retention, want.Retention)
+	diff("discard", got.Discard, want.Discard)
+	diff("max_age", got.MaxAge, want.MaxAge)
+	diff("max_msgs", got.MaxMsgs, want.MaxMsgs)
+	diff("max_bytes", got.MaxBytes, want.MaxBytes)
+	diff("max_msgs_per_subject", got.MaxMsgsPerSubject, want.MaxMsgsPerSubject)
+	diff("max_msg_size", got.MaxMsgSize, want.MaxMsgSize)
+	diff("duplicate_window", got.Duplicates, want.Duplicates)
+	diff("deny_delete", got.DenyDelete, want.DenyDelete)
+	diff("allow_rollup_hdrs", got.AllowRollup, want.AllowRollup)
+	diff("no_ack", got.NoAck, false)
+	diff("sealed", got.Sealed, false)
+	diff("mirror", got.Mirror != nil, false)
+	diff("sources", len(got.Sources), 0)
+	diff("subject_transform", got.SubjectTransform != nil, false)
+	if replicas {
+		diff("num_replicas", got.Replicas, want.Replicas)
+	}
+	return d
+}
+
+func republishText(r *jetstream.RePublish) string {
+	if r == nil {
+		return "off"
+	}
+	text := r.Source + " to " + r.Destination
+	if r.HeadersOnly {
+		text += " (headers only)"
+	}
+	return text
+}
+
+// identityJSON is the value of the key identity.
+type identityJSON struct {
+	ID        string `json:"id"`
+	CreatedBy string `json:"created_by"`
+	Cookie    string `json:"cookie_fingerprint,omitempty"`
+	V         int    `json:"v"`
+}
+
+// ensureIdentity writes the random half of the identity if there is none, or
+// only what is left of one, and remembers the whole.
+func (s *Store) ensureIdentity(ctx context.Context) error {
+	rev, err := s.readIdentity(ctx)
+	if !errors.Is(err, errNoMessage) {
+		return err
+	}
+	id := uuid.NewString()
+	value, err := encodeJSON(identityJSON{ID: id, CreatedBy: s.opts.Node, Cookie: s.opts.Fingerprint, V: recordVersion})
+	if err != nil {
+		return err
+	}
+	if _, outcome, err := s.CASKey(ctx, identityKey, value, rev, id); outcome == policy.OutcomeUnknown {
+		return err
+	}
+	_, err = s.readIdentity(ctx) // ours, or that of whoever was first
+	return err
+}
+
+// readIdentity fails with errNoMessage if the key is absent, deleted or
+// garbage; rev is then the revision to replace.
+func (s *Store) readIdentity(ctx context.Context) (rev policy.Revision, err error) {
+	info, err := s.api.info(ctx, s.stream, "")
+	if err != nil {
+		return 0, err
+	}
+	msg, err := s.api.get(ctx, s.stream, getRequest{Last: s.prefix + identityKey})
+	if err != nil {
+		return 0, err
+	}
+	j, ok := parseIdentity(msg)
+	switch {
+	case !ok:
+		return msg.Seq, fmt.Errorf("key %s: %w", identityKey, errNoMessage)
+	case s.opts.Fingerprint != "" && j.Cookie != "" && j.Cookie != s.opts.Fingerprint:
+		return msg.Seq, fmt.Errorf("%w: fingerprint %s, ours is %s", ErrOtherCookie, j.Cookie, s.opts.Fingerprint)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.identity = identityOf(info.Created, j.ID)
+	return msg.Seq, nil
+}
+
+func parseIdentity(msg stored) (identityJSON, bool) {
+	var j identityJSON
+	if removed(header(msg.Header)) != "" || json.Unmarshal(msg.Data, &j) != nil {
+		return identityJSON{}, false
+	}
+	return j, j.ID != ""
+}
+
+func identityOf(created time.Time, id string) policy.Identity {
+	return policy.Identity(created.UTC().Format(time.RFC3339Nano) + "/" + id)
+}

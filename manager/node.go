@@ -1,0 +1,198 @@
+package manager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/seed7529eb29/regent/manager/app"
+	"github.com/seed7529eb29/regent/manager/machine"
+	"github.com/seed7529eb29/regent/policy"
+	"github.com/seed7529eb29/regent/policy/node"
+)
+
+// Options are what a node is made of. All ports are needed.
+type Options struct {
+	Machine machine.Config // NewID, Wall and Agent are filled in by New where empty
+	Cluster string
+
+	Store   Store
+	Bus     Bus
+	Ledger  Ledger
+	Disk    Disk
+	Prover  Prover
+	Runners Runners
+	Clock   Clock
+	Logger  *slog.Logger
+
+	Args   func(policy.App) []byte         // JSON start arguments of an app
+	Phases func(policy.App) []policy.Phase // its start phases
+}
+
+// ErrOptions is wrapped by the errors of New.
+var ErrOptions = errors.New("invalid node options")
+
+// Exit is how a node ended.
+type Exit struct {
+	Code   int
+	Reason string
+	Hint   string
+}
+
+// Node is one running node. Its methods may be called from any goroutine.
+type Node struct {
+	opts    Options
+	log     *slog.Logger
+	machine *machine.Machine // touched by the loop alone
+	inbox   *inbox
+	status  atomic.Pointer[machine.Status]
+	changed atomic.Pointer[chan struct{}] // closed when status is replaced
+
+	calls   sync.Map // machine.CallID → chan *machine.Refusal
+	callSeq atomic.Uint64
+
+	runs    map[machine.RunID]app.Instance // of the loop
+	work    sync.WaitGroup                 // goroutines that perform actions
+	disk    chan machine.Remember
+	history chan entry
+	exit    *Exit
+	done    chan struct{}
+}
+
+// New makes a node whose barrier begins when Run is called.
+func New(opts Options) (*Node, error) {
+	switch {
+	case opts.Store == nil, opts.Bus == nil, opts.Ledger == nil, opts.Disk == nil,
+		opts.Prover == nil, opts.Runners == nil, opts.Clock == nil:
+		return nil, fmt.Errorf("%w: a port is missing", ErrOptions)
+	case opts.Machine.Self == "":
+		return nil, fmt.Errorf("%w: no node name", ErrOptions)
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.Machine.NewID == nil {
+		opts.Machine.NewID = uuid.NewString
+	}
+	if opts.Machine.Agent == "" {
+		opts.Machine.Agent = policy.Nonce(uuid.NewString())
+	}
+	opts.Machine.Wall = opts.Clock.Wall
+	n := &Node{
+		opts: opts, log: opts.Logger, inbox: newInbox(),
+		runs:    map[machine.RunID]app.Instance{},
+		disk:    make(chan machine.Remember, 16),
+		history: make(chan entry, historyMax),
+		done:    make(chan struct{}),
+	}
+	n.status.Store(&machine.Status{Node: opts.Machine.Self})
+	first := make(chan struct{})
+	n.changed.Store(&first)
+	return n, nil
+}
+
+// Name is the node's name.
+func (n *Node) Name() node.Name { return n.opts.Machine.Self }
+
+// Post tells the node an event from an adapter. It never blocks.
+func (n *Node) Post(ev machine.Event) { n.inbox.post(ev) }
+
+// Status is what the node knows, at most some 20 ms old. It must not be
+// changed.
+func (n *Node) Status() *machine.Status { return n.status.Load() }
+
+// Changed is closed when Status has been replaced.
+func (n *Node) Changed() <-chan struct{} { return *n.changed.Load() }
+
+// Done is closed when Run has returned.
+func (n *Node) Done() <-chan struct{} { return n.done }
+
+// ErrEnded is returned by calls to a node that has ended.
+var ErrEnded = errors.New("the node has ended")
+
+// Call gives a command to the node and waits for its answer: nil, a
+// *machine.Refusal, ErrEnded, or the cause of ctx. When ctx ends, what was
+// asked for goes on.
+func (n *Node) Call(ctx context.Context, c machine.Command) error {
+	c.ID = machine.CallID(n.callSeq.Add(1))
+	answer := make(chan *machine.Refusal, 1)
+	n.calls.Store(c.ID, answer)
+	defer n.calls.Delete(c.ID)
+	n.Post(c)
+	select {
+	case refusal := <-answer:
+		if refusal == nil {
+			return nil
+		}
+		return refusal
+	case <-n.done:
+		return ErrEnded
+	case <-ctx.Done():
+		n.Post(machine.Cancel{ID: c.ID})
+		return context.Cause(ctx)
+	}
+}
+
+// Shutdown asks the node to stop its apps, close its session and end with
+// code. Run returns when it has.
+func (n *Node) Shutdown(code int) {
+	n.Post(machine.Command{Verb: machine.VerbShutdown, Code: code})
+}
+
+// Run is the node's life. It returns when everything it started has ended.
+// The end of ctx is a request to stop gracefully, with exit code 0.
+func (n *Node) Run(ctx context.Context) Exit {
+	defer close(n.done)
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { n.Shutdown(0) })
+	defer stop()
+
+	var background sync.WaitGroup
+	background.Go(func() { n.watchStore(work) })
+	background.Go(func() { n.keepDisk(work) })
+	var ledger sync.WaitGroup
+	writing, given := context.WithCancel(work)
+	defer given()
+	ledger.Go(func() { n.keepHistory(writing) })
+
+	n.loop(work)
+
+	n.inbox.close()
+	n.endRuns()
+	close(n.history)
+	defer time.AfterFunc(historyEnd, given).Stop()
+	ledger.Wait()
+	cancel()
+	n.work.Wait()
+	background.Wait()
+	return *n.exit
+}
+
+func (n *Node) watchStore(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := n.opts.Store.Watch(ctx, func(v policy.View) { n.Post(machine.Viewed{View: v}) })
+		if ctx.Err() == nil {
+			n.Post(machine.Viewed{View: policy.View{Lost: fmt.Sprint(err)}})
+			pause(ctx, watchAgain)
+		}
+	}
+}
+
+// watchAgain is the pause before a failed watch is begun again.
+const watchAgain = 500 * time.Millisecond
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

@@ -1,0 +1,60 @@
+package manager
+
+import (
+	"context"
+
+	"github.com/seed7529eb29/regent/manager/app"
+	"github.com/seed7529eb29/regent/manager/machine"
+	"github.com/seed7529eb29/regent/policy"
+)
+
+// Store is the bucket that the cluster agrees through (package kv).
+type Store interface {
+	// CAS performs one compare-and-set. With OutcomeUnknown the error says why
+	// no answer came; the write may have been applied or may yet be.
+	CAS(ctx context.Context, w policy.Write) (policy.Revision, policy.Outcome, error)
+	// Read reads a cell through the stream leader. An error means that nothing
+	// was learned.
+	Read(ctx context.Context, key policy.Key) (policy.Cell, error)
+	// Watch delivers the picture of the bucket and its changes, in order, from
+	// one goroutine, until ctx ends.
+	Watch(ctx context.Context, deliver func(policy.View)) error
+}
+
+// Bus carries heartbeats (package bus).
+type Bus interface {
+	// PublishBeat sends a heartbeat; a lost one is made up for by the next.
+	PublishBeat(b machine.Beat) error
+}
+
+// Ledger keeps the history (package kv).
+type Ledger interface {
+	// Append adds a line. id makes a repeat harmless.
+	Append(ctx context.Context, h machine.History, at int64, id string) error
+}
+
+// Disk keeps what a node remembers over restarts.
+type Disk interface {
+	// Save makes mem durable before it returns nil.
+	Save(mem machine.Memory) error
+}
+
+// Prover looks at the processes of another life on this very host.
+type Prover interface {
+	// Prove ends what is left of that life's apps and reports whether its
+	// agent and all its process groups are confirmed gone. No proof is no
+	// error: false.
+	Prove(rec policy.SessionRecord) bool
+}
+
+// Runners gives the runner of an app, and false for an app that can't run on
+// this node.
+type Runners func(policy.App) (app.Runner, bool)
+
+// Clock is this host's time.
+type Clock interface {
+	// Now counts through suspend and never goes back (CLOCK_BOOTTIME).
+	Now() machine.Instant
+	// Wall is Unix milliseconds, for people and for the sleep detector.
+	Wall() int64
+}

@@ -99,8 +99,7 @@ type run struct {
 	killed  bool
 }
 
-func (a *app) distributed() bool { return a.Spec != nil }
-func (a *app) exclusive() bool   { return a.Spec.Takeover != policy.Overlap }
+func (a *app) exclusive() bool { return a.Spec.Takeover != policy.Overlap }
 
 func (a *app) forgetRecord(m *Machine) {
 	a.rec, a.rev, a.damaged, a.looked, a.open = nil, 0, "", false, nil
@@ -245,8 +244,9 @@ func (m *Machine) write(a *app, op Op, change func(*policy.AppRecord)) *request 
 		rec = *a.rec
 		rec.Ended = slices.Clone(rec.Ended)
 	}
+	old := rec
 	change(&rec)
-	a.req = m.send(request{op: op, app: a, write: policy.Write{
+	a.req = m.send(request{op: op, app: a, old: old, write: policy.Write{
 		Cell: policy.Cell{Key: policy.AppKey(a.App), App: &rec}, Expect: a.rev,
 	}})
 	return a.req

@@ -260,17 +260,21 @@ func (m *Machine) takeoverSettled(a *app) (bool, *Refusal) {
 // here and, if somebody else can run it, runs there; giving one returns when
 // whatever it sets in motion here is done.
 func (m *Machine) permitSettled(a *app) (bool, *Refusal) {
-	if a.Spec == nil || !a.started || a.rec == nil {
-		return a.Spec == nil && (a.run != nil) == (a.permitted && a.started) || !a.started || a.rec == nil && a.looked, nil
-	}
-	if a.permitted {
-		busy := a.failed == "" && a.rec.Want == policy.WantRun && (m.wantsTake(a, weights{}) && !a.rec.Owner.Empty() && !a.owns(m) || a.run != nil && !a.run.up)
-		return !busy, nil
-	}
-	if a.run != nil || a.owns(m) {
+	switch {
+	case !a.started:
+		return true, nil
+	case a.Spec == nil:
+		return (a.run != nil) == a.permitted, nil
+	case a.rec == nil || a.rec.Want == policy.WantStopped:
+		return a.run == nil, nil
+	case a.permitted && a.owns(m):
+		return m.isRunning(a), nil
+	case a.permitted:
+		return !m.candidate(a, m.cfg.Self) || m.isRunning(a) && !m.wantsTake(a, weights{}), nil
+	case a.run != nil || a.owns(m):
 		return false, nil
 	}
-	return m.isRunning(a) || a.rec.Want == policy.WantStopped || m.place(a, weights{}) == "", nil
+	return m.isRunning(a) || m.place(a, weights{}) == "", nil
 }
 
 // requestStop is A11 stop, by the owner when told to, or by anyone for a stop

@@ -217,7 +217,7 @@ func (m *Machine) startKind(a *app) (policy.StartKind, node.Name) {
 
 // claimAccepted: a write to an app's record was applied.
 func (m *Machine) claimAccepted(r *request, cell policy.Cell) {
-	a, old := r.app, a0(r.app.rec)
+	a, old := r.app, r.old
 	switch r.op {
 	case OpClaim:
 		a.claim = r.claim
@@ -249,14 +249,6 @@ func (m *Machine) claimAccepted(r *request, cell policy.Cell) {
 		m.appEndsNode(a)
 	}
 	m.learnApp(cell)
-}
-
-// a0 is the record before a write, empty if there was none.
-func a0(rec *policy.AppRecord) policy.AppRecord {
-	if rec == nil {
-		return policy.AppRecord{}
-	}
-	return *rec
 }
 
 func (m *Machine) recordClaim(a *app, old policy.AppRecord) {

@@ -20,6 +20,8 @@ type request struct {
 	member *member // for the S rows on a node's cell
 	claim  *claim  // what an acknowledged A1, A7 or A8 gives
 
+	old policy.AppRecord // what it replaces: its echo may come before its answer
+
 	unknown bool // may still land
 	settled bool // its outcome is being found out by reading
 }

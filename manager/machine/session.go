@@ -66,7 +66,8 @@ func (m *Machine) ownCell(old policy.Cell) {
 	s, rec := &m.session, m.self.cell.Node
 	m.countForeign(old)
 	switch {
-	case s.id == "" || s.adrift:
+	case s.id == "" || s.adrift || rec.Session == s.id && rec.State == policy.SessionClosed:
+		// Its own close echoes; the answer to the request counts.
 	case rec.Session == s.id && rec.State == policy.SessionLive:
 		s.rev = m.self.rev
 	case m.self.rev > s.rev:
@@ -169,6 +170,7 @@ func (m *Machine) sessionAccepted(r *request, cell policy.Cell) {
 		m.emit(History{Type: "node_down", Node: r.member.name})
 	case OpClose:
 		m.closing.closed = true
+		m.session = session{seq: s.seq}
 	}
 	m.learnNode(cell)
 	if r.op == OpRegister || r.op == OpRenew {

@@ -192,7 +192,8 @@ func (m *Machine) appStatus(a *app) AppStatus {
 		s.Permitted[n] = m.permittedOn(a, n)
 	}
 	if a.rec != nil {
-		s.Since, s.StartKind, s.From = a.rec.Since, a.rec.StartKind, a.rec.StartFrom
+		s.Epoch, s.Since = a.rec.Owner.Epoch, a.rec.Since
+		s.StartKind, s.From = a.rec.StartKind, a.rec.StartFrom
 		s.Error = cmp.Or(a.rec.Error, s.Error)
 	}
 	s.State = m.appState(a, len(s.StartedOn) > 0)

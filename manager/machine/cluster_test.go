@@ -1,0 +1,424 @@
+package machine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed7529eb29/regent/policy"
+	"github.com/seed7529eb29/regent/policy/node"
+)
+
+// cluster runs a few machines on a store and a network that are perfect except
+// where a test says otherwise, in virtual time, one event after the other.
+type cluster struct {
+	t     testing.TB
+	now   Instant
+	nodes []*testNode
+	spec  policy.Spec
+	lease policy.Lease
+	kind  policy.RestartType
+	sync  Sync
+	conf  func(*Config)
+
+	cells    map[policy.Key]policy.Cell
+	rev      policy.Revision
+	seen     map[string]policy.Revision // message ids
+	identity policy.Identity
+
+	queue []func()
+	trace strings.Builder
+	ids   int
+}
+
+type testNode struct {
+	c      *cluster
+	name   node.Name
+	m      *Machine // nil: down
+	memory Memory
+	host   policy.Host
+	agent  policy.Nonce
+	runs   map[RunID]*testRun
+	exit   *Exit
+	calls  int
+
+	cut       bool // hears and reaches nobody, store included
+	unknown   int  // so many writes are applied and not answered
+	lose      int  // so many writes are lost and not answered
+	failStart int  // so many starts fail
+	slowStop  time.Duration
+	slowStart time.Duration
+}
+
+type testRun struct {
+	start StartApp
+	up    bool
+	gone  bool
+}
+
+func newCluster(t testing.TB, names ...node.Name) *cluster {
+	c := &cluster{
+		t: t, now: Instant(time.Hour), lease: policy.NewLease(3*time.Second, time.Second), kind: policy.Temporary,
+		cells: map[policy.Key]policy.Cell{}, seen: map[string]policy.Revision{}, identity: "bucket-1",
+	}
+	c.spec = policy.Spec{App: "myapp", Timeout: policy.Timeout(5 * time.Second), Takeover: policy.Exclusive, FullStart: true}
+	c.spec.Groups = [][]node.Name{{names[0]}}
+	if len(names) > 1 {
+		c.spec.Groups = append(c.spec.Groups, names[1:])
+	}
+	for _, n := range names {
+		c.nodes = append(c.nodes, &testNode{c: c, name: n, host: policy.Host{MachineID: string(n), BootID: "b"}})
+	}
+	return c
+}
+
+func (c *cluster) node(name string) *testNode {
+	for _, n := range c.nodes {
+		if n.name.Base() == name || string(n.name) == name {
+			return n
+		}
+	}
+	c.t.Fatalf("no node %q", name)
+	return nil
+}
+
+func (c *cluster) printf(format string, args ...any) {
+	at := c.now.Sub(Instant(time.Hour))
+	fmt.Fprintf(&c.trace, "%7.3f  %s\n", at.Seconds(), fmt.Sprintf(format, args...))
+}
+
+func (c *cluster) newID() string {
+	c.ids++
+	return fmt.Sprintf("id%03d", c.ids)
+}
+
+// boot starts a new life of a node.
+func (n *testNode) boot() {
+	c := n.c
+	n.agent = policy.Nonce("agent-" + c.newID())
+	n.runs = map[RunID]*testRun{}
+	n.exit, n.cut = nil, false
+	cfg := Config{
+		Self: n.name, Agent: n.agent, Host: n.host, PID: 1, Lease: c.lease, Sync: c.sync, Digest: "d",
+		Apps:   []AppConfig{{App: c.spec.App, Spec: &c.spec, Defined: true, Type: c.kind}},
+		Memory: n.memory, NewID: c.newID, Wall: func() int64 { return int64(time.Duration(c.now) / time.Millisecond) },
+	}
+	for _, o := range c.nodes {
+		cfg.FirstBoot = append(cfg.FirstBoot, o.name)
+	}
+	if c.conf != nil {
+		c.conf(&cfg)
+	}
+	n.m = New(cfg, c.now)
+	n.step(Tick{})
+	n.snapshot()
+}
+
+func (n *testNode) snapshot() {
+	if n.cut {
+		return
+	}
+	v := policy.View{Snapshot: true, Identity: n.c.identity, Seq: n.c.rev}
+	for _, k := range n.c.keys() {
+		v.Cells = append(v.Cells, n.c.cells[k])
+	}
+	n.step(Viewed{View: v})
+}
+
+func (c *cluster) keys() []policy.Key {
+	var ks []policy.Key
+	for k := range c.cells {
+		ks = append(ks, k)
+	}
+	slices.SortFunc(ks, func(a, b policy.Key) int { return strings.Compare(a.String(), b.String()) })
+	return ks
+}
+
+// kill is SIGKILL: the apps die with the agent.
+func (n *testNode) kill() {
+	n.m = nil
+	for _, r := range n.runs {
+		r.gone = true
+	}
+}
+
+func (n *testNode) step(ev Event) {
+	if n.m == nil {
+		return
+	}
+	for _, a := range n.m.Step(n.c.now, ev) {
+		n.perform(a)
+	}
+	if n.m == nil {
+		return
+	}
+	if err := n.m.Check(); err != nil {
+		n.c.t.Fatalf("%s: %v\n%s", n.name, err, n.c.trace.String())
+	}
+	for range 100 {
+		if n.m == nil || n.m.Wake() > n.c.now {
+			return
+		}
+		for _, a := range n.m.Step(n.c.now, Tick{}) {
+			n.perform(a)
+		}
+	}
+	n.c.t.Fatalf("%s: never comes to rest\n%s", n.name, n.c.trace.String())
+}
+
+// later queues an event for this life of the node.
+func (n *testNode) later(ev Event) {
+	m := n.m
+	n.c.queue = append(n.c.queue, func() {
+		if n.m == m {
+			n.step(ev)
+		}
+	})
+}
+
+func (n *testNode) perform(a Action) {
+	c := n.c
+	switch a := a.(type) {
+	case Write:
+		n.write(a)
+	case Read:
+		if n.cut {
+			n.at(c.lease.Request, ReadDone{Req: a.Req})
+			return
+		}
+		cell := c.cells[a.Key]
+		cell.Key = a.Key
+		n.later(ReadDone{Req: a.Req, OK: true, Cell: cell})
+	case Remember:
+		n.memory = a.Memory
+		n.later(Remembered{Req: a.Req, OK: true})
+	case StartApp:
+		n.start(a)
+	case StopApp:
+		n.stopRun(a.Run, n.slowStop, true)
+	case KillApp:
+		c.printf("%s kill %s: %s", n.name.Base(), "run", a.Cause)
+		n.stopRun(a.Run, 0, false)
+	case SendBeat:
+		for _, o := range c.nodes {
+			if o != n && o.m != nil && !o.cut && !n.cut {
+				o.later(Heard{Beat: a.Beat})
+			}
+		}
+	case Prove:
+		gone := true
+		for _, o := range c.nodes {
+			if o.m != nil && o.agent == a.Record.Agent {
+				gone = false
+			}
+		}
+		n.later(Proved{Node: a.Record.Node, Agent: a.Record.Agent, Gone: gone})
+	case Reply:
+		c.printf("%s reply %d: %v", n.name.Base(), a.ID, errText(a.Err))
+	case Emit:
+		c.printf("%s %s", n.name.Base(), historyText(a.Record))
+	case Exit:
+		c.printf("%s exit %d: %s", n.name.Base(), a.Code, a.Reason)
+		n.exit = &a
+		n.kill()
+	}
+}
+
+func errText(r *Refusal) string {
+	if r == nil {
+		return "ok"
+	}
+	return r.Error()
+}
+
+func historyText(h History) string {
+	s := h.Type
+	if h.App != "" {
+		s += " " + string(h.App)
+	}
+	if h.Node != "" {
+		s += " at " + h.Node.Base()
+	}
+	if h.From != "" {
+		s += " from " + h.From.Base()
+	}
+	if h.Epoch != 0 {
+		s += fmt.Sprintf(" epoch %d", h.Epoch)
+	}
+	if h.Detail != "" {
+		s += " (" + h.Detail + ")"
+	}
+	return s
+}
+
+func (n *testNode) write(a Write) {
+	c := n.c
+	if n.cut || n.lose > 0 {
+		n.lose = max(n.lose-1, 0)
+		n.at(c.lease.Request, Wrote{Req: a.Req})
+		return
+	}
+	ev := Wrote{Req: a.Req, Outcome: policy.OutcomeRefused}
+	if rev, repeated := c.seen[a.Write.ID]; repeated {
+		ev = Wrote{Req: a.Req, Outcome: policy.OutcomeOK, Rev: rev}
+	} else if c.cells[a.Write.Cell.Key].Rev == a.Write.Expect {
+		c.rev++
+		c.seen[a.Write.ID] = c.rev
+		ev = Wrote{Req: a.Req, Outcome: policy.OutcomeOK, Rev: c.rev}
+		c.put(a.Write.Cell)
+	}
+	if n.unknown > 0 && ev.Outcome == policy.OutcomeOK && a.Write.Cell.App != nil {
+		n.unknown--
+		n.at(c.lease.Request, Wrote{Req: a.Req})
+		return
+	}
+	n.later(ev)
+}
+
+func (c *cluster) put(cell policy.Cell) {
+	cell.Rev = c.rev
+	c.cells[cell.Key] = cell
+	for _, o := range c.nodes {
+		if o.m != nil && !o.cut {
+			o.later(Viewed{View: policy.View{Identity: c.identity, Seq: c.rev, Cells: []policy.Cell{cell}}})
+		}
+	}
+}
+
+// at delivers an event after d, in this life.
+func (n *testNode) at(d time.Duration, ev Event) {
+	m, due := n.m, n.c.now.Add(d)
+	var wait func()
+	wait = func() {
+		if n.c.now < due {
+			n.c.queue = append(n.c.queue, wait)
+			return
+		}
+		if n.m == m {
+			n.step(ev)
+		}
+	}
+	n.c.queue = append(n.c.queue, wait)
+}
+
+func (n *testNode) start(a StartApp) {
+	r := &testRun{start: a}
+	n.runs[a.Run] = r
+	n.c.printf("%s START %s %s from=%s epoch=%d", n.name.Base(), a.App, a.Kind, a.From.Base(), a.Epoch)
+	if n.failStart > 0 {
+		n.failStart--
+		r.gone = true
+		n.at(n.slowStart, StartFailed{Run: a.Run, Reason: "boom"})
+		return
+	}
+	n.at(n.slowStart, Started{Run: a.Run})
+}
+
+func (n *testNode) stopRun(id RunID, d time.Duration, normal bool) {
+	r := n.runs[id]
+	if r == nil || r.gone {
+		return
+	}
+	m := n.m
+	due := n.c.now.Add(d)
+	var wait func()
+	wait = func() {
+		switch {
+		case n.c.now < due:
+			n.c.queue = append(n.c.queue, wait)
+		case n.m == m && !r.gone:
+			n.c.printf("%s GONE %s epoch=%d", n.name.Base(), r.start.App, r.start.Epoch)
+			r.gone = true
+			n.step(Exited{Run: id, Normal: normal, Reason: "stopped"})
+		}
+	}
+	n.c.queue = append(n.c.queue, wait)
+}
+
+// crash ends the app's process by itself.
+func (n *testNode) crash(normal bool) {
+	for _, id := range n.runIDs() {
+		n.runs[id].gone = true
+		n.step(Exited{Run: id, Normal: normal, Reason: "crashed"})
+	}
+}
+
+func (n *testNode) runIDs() []RunID {
+	var ids []RunID
+	for id, r := range n.runs {
+		if !r.gone {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+const tickEvery = 10 * time.Millisecond
+
+// run lets virtual time pass.
+func (c *cluster) run(d time.Duration) {
+	for end := c.now.Add(d); c.now < end; {
+		c.settle()
+		c.now = c.now.Add(tickEvery)
+		for _, n := range c.nodes {
+			if n.m != nil && n.m.Wake() <= c.now {
+				n.step(Tick{})
+			}
+		}
+	}
+	c.settle()
+	c.atMostOne()
+}
+
+// settle delivers what is queued, including what that causes at this instant.
+func (c *cluster) settle() {
+	for range 200 {
+		q := c.queue
+		c.queue = nil
+		for _, f := range q {
+			f()
+		}
+		c.atMostOne()
+		if len(c.queue) == len(q) {
+			return
+		}
+	}
+}
+
+func (c *cluster) alive() []string {
+	var on []string
+	for _, n := range c.nodes {
+		for range n.runIDs() {
+			on = append(on, n.name.Base())
+		}
+	}
+	return on
+}
+
+func (c *cluster) atMostOne() {
+	limit := 1
+	if c.spec.Takeover == policy.Overlap {
+		limit = 2
+	}
+	if on := c.alive(); len(on) > limit {
+		c.t.Fatalf("%d instances: %v\n%s", len(on), on, c.trace.String())
+	}
+}
+
+func (n *testNode) call(verb Verb, all bool) {
+	n.calls++
+	id := CallID(n.calls)
+	n.c.printf("%s call %d: %s", n.name.Base(), id, verb)
+	n.step(Command{ID: id, Verb: verb, App: n.c.spec.App, All: all})
+	n.c.settle()
+}
+
+func (n *testNode) permit(v bool) {
+	n.calls++
+	n.c.printf("%s call %d: permit %t", n.name.Base(), n.calls, v)
+	n.step(Command{ID: CallID(n.calls), Verb: VerbPermit, App: n.c.spec.App, Permitted: v})
+	n.c.settle()
+}

@@ -1,0 +1,124 @@
+package embedded
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+)
+
+// bridge is the server's log, in slog. Notices become Debug: they tell the
+// server's own life, which the node's log tells better.
+type bridge struct {
+	log *slog.Logger
+
+	mu      sync.Mutex
+	fatal   error                // the first, which ends Start
+	refused map[string]time.Time // when a refusal of this host was last logged
+}
+
+// refusedEvery limits the lines about one host that is refused: it tries again
+// every second, on several connections.
+const (
+	refusedEvery = 10 * time.Second
+	refusedMax   = 1000 // hosts remembered
+)
+
+func newBridge(log *slog.Logger) *bridge {
+	return &bridge{log: log, refused: map[string]time.Time{}}
+}
+
+// Noticef is called by the server.
+func (b *bridge) Noticef(format string, v ...any) { b.line(slog.LevelDebug, format, v) }
+
+// Warnf is called by the server.
+func (b *bridge) Warnf(format string, v ...any) { b.line(slog.LevelWarn, format, v) }
+
+// Debugf is called by the server.
+func (b *bridge) Debugf(format string, v ...any) { b.line(slog.LevelDebug, format, v) }
+
+// Tracef is called by the server.
+func (b *bridge) Tracef(format string, v ...any) { b.line(slog.LevelDebug, format, v) }
+
+// Errorf is called by the server.
+func (b *bridge) Errorf(format string, v ...any) {
+	text := fmt.Sprintf(format, v...)
+	if b.handshake(text) {
+		return
+	}
+	level := slog.LevelError
+	if strings.HasPrefix(text, "Error trying to connect to route") {
+		level = slog.LevelInfo // the other voter is not there yet, or is dead
+	}
+	b.log.Log(context.Background(), level, text)
+}
+
+// Fatalf is called by the server when it cannot start. It does not expect to go
+// on, but it does not insist on the end of the process either.
+func (b *bridge) Fatalf(format string, v ...any) {
+	err := fmt.Errorf(format, v...)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.fatal == nil {
+		b.fatal = err
+	}
+}
+
+func (b *bridge) failure() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.fatal
+}
+
+func (b *bridge) line(level slog.Level, format string, v []any) {
+	if b.log.Enabled(context.Background(), level) {
+		b.log.Log(context.Background(), level, fmt.Sprintf(format, v...))
+	}
+}
+
+// handshakeError matches what the server says when TLS fails, on the route
+// port (rid) or the client port (cid).
+var handshakeError = regexp.MustCompile(`(?s)^(\S+) - ([rc])id:\d+ .*TLS .*?handshake error: (.*)$`)
+
+// handshake logs a failed handshake with the other end's address: a node with
+// another cookie must be visible from here.
+func (b *bridge) handshake(text string) bool {
+	m := handshakeError.FindStringSubmatch(text)
+	if m == nil {
+		return false
+	}
+	addr, from, cause := m[1], "client", m[3]
+	if m[2] == "r" {
+		from = "server"
+	}
+	if b.due(from + " " + hostOf(addr)) {
+		b.log.Warn("connection refused: other cookie or other cluster", "from", from, "addr", addr, "cause", cause)
+	}
+	return true
+}
+
+func hostOf(addr string) string {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	return host
+}
+
+func (b *bridge) due(key string) bool {
+	now := time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if last, ok := b.refused[key]; ok && now.Sub(last) < refusedEvery {
+		return false
+	}
+	if len(b.refused) >= refusedMax {
+		clear(b.refused)
+	}
+	b.refused[key] = now
+	return true
+}

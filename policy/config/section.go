@@ -1,0 +1,384 @@
+package config
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/seed7529eb29/regent/policy"
+	"github.com/seed7529eb29/regent/policy/node"
+)
+
+// section reads one section of an Erlang file.
+func (d *decoder) section(name string, v value) *layer {
+	l := &layer{}
+	switch name {
+	case "kernel":
+		d.kernel(l, v)
+	case "regent":
+		d.object(v, "regent", d.regentKeys(l)...)
+	default:
+		d.environment(l, name, v)
+	}
+	return l
+}
+
+// yamlTop reads a YAML file.
+func (d *decoder) yamlTop(v value) *layer {
+	l := &layer{}
+	if v.kind != kindMap {
+		d.errorf(v.at, "", "expected a mapping with keys like distributed and apps, found %v", v)
+		return l
+	}
+	d.object(v, "the configuration", slices.Concat([]field{
+		{"distributed", func(v value) { d.distributed(l, v) }},
+		{"sync", func(v value) { d.sync(l, v) }},
+		{"permissions", func(v value) { d.permissions(l, v) }},
+		{"net_ticktime", func(v value) { d.netTicktime(l, v) }},
+		{"application_env", func(v value) { d.environments(l, v) }},
+	}, d.regentKeys(l))...)
+	return l
+}
+
+// kernelKeys are the keys of kernel that mean something here.
+func (d *decoder) kernelKeys(l *layer) []field {
+	return []field{
+		{"distributed", func(v value) { d.distributed(l, v) }},
+		{"sync_nodes_mandatory", func(v value) { l.mandatory = d.nodeList(v, "sync_nodes_mandatory") }},
+		{"sync_nodes_optional", func(v value) { l.optional = d.nodeList(v, "sync_nodes_optional") }},
+		{"sync_nodes_timeout", func(v value) { d.syncTimeout(l, v, "sync_nodes_timeout") }},
+		{"permissions", func(v value) { d.permissions(l, v) }},
+		{"net_ticktime", func(v value) { d.netTicktime(l, v) }},
+	}
+}
+
+// kernel reads OTP's own section. Real ones are full of parameters that have
+// no meaning here: they are kept, with a warning.
+func (d *decoder) kernel(l *layer, v value) {
+	ours := d.kernelKeys(l)
+	other := Section{App: "kernel"}
+	for _, p := range d.pairs(v, "kernel") {
+		name, ok := p.key.str()
+		if !ok {
+			d.errorf(p.key.at, "", "expected a key of kernel, found %v", p.key)
+			continue
+		}
+		if i := slices.IndexFunc(ours, func(f field) bool { return f.name == name }); i >= 0 {
+			ours[i].read(p.val)
+			continue
+		}
+		hint := d.suggest(name, ours)
+		if !strings.HasPrefix(hint, "did you mean") {
+			hint = ""
+		}
+		d.warnf(p.key.at, hint, "kernel parameter %s has no effect here", clip(name))
+		other.Values = append(other.Values, Value{name, string(p.val.appendJSON(nil))})
+	}
+	l.env = sections(other)
+}
+
+// sections is the section with its values sorted, or nothing if it is empty.
+func sections(s Section) []Section {
+	if len(s.Values) == 0 {
+		return nil
+	}
+	slices.SortFunc(s.Values, func(a, b Value) int { return strings.Compare(a.Key, b.Key) })
+	return []Section{s}
+}
+
+// environment reads the section of an application that is not ours.
+func (d *decoder) environment(l *layer, name string, v value) {
+	s := Section{App: name}
+	for _, p := range d.pairs(v, name) {
+		key, ok := p.key.str()
+		if !ok {
+			d.errorf(p.key.at, "", "expected a key of %s, found %v", name, p.key)
+			continue
+		}
+		s.Values = append(s.Values, Value{key, string(p.val.appendJSON(nil))})
+	}
+	l.env = append(l.env, sections(s)...)
+}
+
+func (d *decoder) environments(l *layer, v value) {
+	for _, p := range d.pairs(v, "application_env") {
+		name, ok := d.text(p.key, "an application")
+		switch {
+		case !ok:
+		case name == "regent":
+			d.errorf(p.key.at, "its keys stand at the top", "regent has no environment")
+		case utf8.RuneCountInString(name) > atomMax:
+			d.errorf(p.key.at, "", "name of an application of more than %d characters", atomMax)
+		case name == "kernel":
+			d.kernelEnvironment(l, p.val)
+		default:
+			d.environment(l, name, p.val)
+		}
+	}
+}
+
+// atomMax is Erlang's limit for the name of an atom, in characters.
+const atomMax = 255
+
+// kernelEnvironment reads parameters of kernel from YAML, where ours have
+// another place.
+func (d *decoder) kernelEnvironment(l *layer, v value) {
+	ours := d.kernelKeys(l)
+	for _, p := range v.pairs {
+		if i := slices.IndexFunc(ours, func(f field) bool { return f.name == p.key.text }); i >= 0 {
+			hint, _ := elsewhere(p.key.text)
+			d.errorf(p.key.at, hint, "%s has another place in YAML", p.key.text)
+			return
+		}
+	}
+	d.environment(l, "kernel", v)
+}
+
+// regentKeys are the keys of the section regent, and of YAML's top.
+func (d *decoder) regentKeys(l *layer) []field {
+	return []field{
+		{"hosts", func(v value) { d.hosts(l, v) }},
+		{"ports", func(v value) { d.ports(l, v) }},
+		{"addresses", func(v value) { d.addresses(l, v) }},
+		{"lease", func(v value) { l.lease = d.positive(v, "lease") }},
+		{"kv_outage", func(v value) { l.kvOutage = d.positive(v, "kv_outage") }},
+		{"servers", func(v value) { l.servers = d.nodeList(v, "servers") }},
+		{"arbiter", func(v value) { d.arbiter(l, v) }},
+		{"apps", func(v value) { d.apps(l, v) }},
+		{name: "allow_exec"},
+	}
+}
+
+func (d *decoder) nodeList(v value, what string) *located[[]located[node.Name]] {
+	return &located[[]located[node.Name]]{d.nodes(v, what), v.at}
+}
+
+func (d *decoder) positive(v value, what string) *located[time.Duration] {
+	n, ok := d.duration(v, what, time.Millisecond, time.Millisecond)
+	if !ok {
+		return nil
+	}
+	return &located[time.Duration]{n, v.at}
+}
+
+func (d *decoder) netTicktime(l *layer, v value) {
+	if n, ok := d.duration(v, "net_ticktime", time.Second, time.Second); ok {
+		l.netTicktime = &located[time.Duration]{n, v.at}
+	}
+}
+
+func (d *decoder) arbiter(l *layer, v value) {
+	if n, ok := d.node(v); ok {
+		l.arbiter = &n
+	}
+}
+
+func (d *decoder) sync(l *layer, v value) {
+	d.object(v, "sync",
+		field{"mandatory", func(v value) { l.mandatory = d.nodeList(v, "sync.mandatory") }},
+		field{"optional", func(v value) { l.optional = d.nodeList(v, "sync.optional") }},
+		field{"timeout", func(v value) { d.syncTimeout(l, v, "sync.timeout") }},
+	)
+}
+
+// syncTimeout is greater than 0, or infinity (OTP: kernel_config).
+func (d *decoder) syncTimeout(l *layer, v value, what string) {
+	if t, ok := d.timeout(v, what, time.Millisecond); ok {
+		l.syncTimeout = &located[policy.Timeout]{t, v.at}
+	}
+}
+
+func (d *decoder) permissions(l *layer, v value) {
+	ps := located[[]located[Permission]]{at: v.at}
+	for _, p := range d.pairs(v, "permissions") {
+		app, ok := d.app(p.key)
+		permitted, ok2 := d.bool(p.val, "the permission")
+		if ok && ok2 {
+			ps.value = append(ps.value, located[Permission]{Permission{app, permitted}, p.key.at})
+		}
+	}
+	slices.SortFunc(ps.value, func(a, b located[Permission]) int { return strings.Compare(string(a.value.App), string(b.value.App)) })
+	l.permissions = &ps
+}
+
+func (d *decoder) hosts(l *layer, v value) {
+	for _, p := range d.pairs(v, "hosts") {
+		name, ok := d.text(p.key, "a host name")
+		addr, ok2 := d.text(p.val, "an address")
+		if ok && ok2 && d.hostText(p.key, name) && d.hostText(p.val, addr) {
+			l.hosts = append(l.hosts, Host{name, addr})
+		}
+	}
+}
+
+// hostText refuses what can't be a host name or an IP address.
+func (d *decoder) hostText(v value, s string) bool {
+	if _, err := node.Parse("x@" + s); err != nil {
+		d.errorf(v.at, "", "invalid host %s", quote(s))
+		return false
+	}
+	return true
+}
+
+func (d *decoder) ports(l *layer, v value) {
+	port := func(dst **located[int], what string) func(value) {
+		return func(v value) {
+			if n, ok := d.integer(v, what, 1, 65535); ok {
+				*dst = &located[int]{n, v.at}
+			}
+		}
+	}
+	d.object(v, "ports", field{"client", port(&l.client, "ports.client")}, field{"cluster", port(&l.cluster, "ports.cluster")})
+}
+
+func (d *decoder) addresses(l *layer, v value) {
+	for _, p := range d.pairs(v, "addresses") {
+		n, ok := d.node(p.key)
+		a := located[Address]{Address{Node: n.value}, p.key.at}
+		d.object(p.val, "addresses",
+			field{"client", func(v value) { a.value.Client = d.hostPort(v) }},
+			field{"cluster", func(v value) { a.value.Cluster = d.hostPort(v) }},
+		)
+		if ok {
+			l.addresses = append(l.addresses, a)
+		}
+	}
+}
+
+// hostPort reads HOST:PORT, with brackets round an IPv6 address.
+func (d *decoder) hostPort(v value) string {
+	s, ok := d.text(v, "HOST:PORT")
+	if !ok {
+		return ""
+	}
+	host, port, found := cutPort(s)
+	n, err := strconv.Atoi(port)
+	if !found || err != nil || n < 1 || n > 65535 || strconv.Itoa(n) != port || host == "" {
+		d.errorf(v.at, "", "expected HOST:PORT, found %s", quote(s))
+		return ""
+	}
+	if !d.hostText(v, host) {
+		return ""
+	}
+	return s
+}
+
+func cutPort(s string) (host, port string, found bool) {
+	i := strings.LastIndexByte(s, ':')
+	if i < 0 {
+		return s, "", false
+	}
+	host, port = s[:i], s[i+1:]
+	if inner, ok := strings.CutPrefix(host, "["); ok {
+		inner, ok = strings.CutSuffix(inner, "]")
+		return inner, port, ok
+	}
+	return host, port, !strings.Contains(host, ":")
+}
+
+// distributed reads OTP's list of {App, [Timeout,] Nodes}, or YAML's list of
+// mappings.
+func (d *decoder) distributed(l *layer, v value) {
+	items, ok := d.list(v, "a list of apps for distributed")
+	if !ok {
+		return
+	}
+	list := located[[]entry]{at: v.at}
+	for _, item := range items {
+		e, ok := d.entry(item)
+		if i := slices.IndexFunc(list.value, func(f entry) bool { return f.app == e.app }); ok && i >= 0 {
+			d.errorf(e.at, "", "duplicate app %s in distributed, first at %v", e.app, list.value[i].at)
+			continue
+		}
+		if ok {
+			list.value = append(list.value, e)
+		}
+	}
+	l.distributed = &list
+}
+
+func (d *decoder) entry(v value) (entry, bool) {
+	if v.syntax == erlang {
+		return d.erlangEntry(v)
+	}
+	e := entry{at: v.at, syntax: yaml}
+	var app, groups, ok bool
+	before := len(d.errors)
+	d.object(v, "an entry of distributed",
+		field{"app", func(v value) { e.app, app = d.app(v); e.at = v.at }},
+		field{"timeout", func(v value) { e.timeout, _ = d.timeout(v, "timeout", 0) }},
+		field{"nodes", func(v value) { e.groups, groups = d.groups(v) }},
+	)
+	ok = len(d.errors) == before
+	if ok && !app {
+		d.errorf(v.at, "", "entry of distributed without app")
+	}
+	if ok && app && !groups {
+		d.errorf(v.at, "", "entry of distributed without nodes")
+	}
+	return e, app && groups
+}
+
+func (d *decoder) erlangEntry(v value) (entry, bool) {
+	e := entry{at: v.at, syntax: erlang}
+	if n := len(v.items); v.kind != kindTuple || n < 2 || n > 3 {
+		d.errorf(v.at, "", "expected {App, Nodes} or {App, Timeout, Nodes}, found %v", v)
+		return e, false
+	}
+	ok := true
+	app, ok1 := d.app(v.items[0])
+	if len(v.items) == 3 {
+		e.timeout, ok = d.timeout(v.items[1], "Timeout", 0)
+	}
+	groups, ok2 := d.groups(v.items[len(v.items)-1])
+	e.app, e.groups, e.at = app, groups, v.items[0].at
+	return e, ok && ok1 && ok2
+}
+
+// groups reads a priority list: a node or, of equals, a tuple (Erlang) or a
+// nested list (YAML).
+func (d *decoder) groups(v value) ([][]located[node.Name], bool) {
+	items, ok := d.list(v, "a list of nodes")
+	if ok && len(items) == 0 {
+		d.errorf(v.at, "", "the list of nodes is empty: the app could run nowhere")
+		return nil, false
+	}
+	var groups [][]located[node.Name]
+	var all []located[node.Name]
+	for _, item := range items {
+		group, good := d.group(item)
+		for _, n := range group {
+			good = d.unrepeated(all, n, "the list") && good
+			all = append(all, n)
+		}
+		groups = append(groups, group)
+		ok = ok && good
+	}
+	return groups, ok
+}
+
+func (d *decoder) group(v value) ([]located[node.Name], bool) {
+	equals := kindTuple
+	if v.syntax == yaml {
+		equals = kindList
+	}
+	if v.kind != equals {
+		v.items = []value{v}
+	}
+	if len(v.items) == 0 {
+		d.errorf(v.at, "", "expected a node name, found an empty group")
+		return nil, false
+	}
+	var group []located[node.Name]
+	all := true
+	for _, item := range v.items {
+		n, ok := d.node(item)
+		if ok {
+			group = append(group, n)
+		}
+		all = all && ok
+	}
+	return group, all
+}

@@ -1,0 +1,56 @@
+package samehost
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/seed7529eb29/regent/policy"
+)
+
+// ErrNoProof is wrapped by every error that means: it can't be known from here.
+var ErrNoProof = errors.New("no same-host proof")
+
+// Group is one process group that a node started. Its number is the pid of its
+// first process, the leader.
+type Group struct {
+	App       policy.App // empty: not an app's (the warden's)
+	PGID      int
+	StartTime uint64 // of the leader, in clock ticks after boot
+}
+
+// noApp stands for an empty app; an app's name begins with a letter.
+const noApp = "-"
+
+func (g Group) line(verb byte) string {
+	app := string(g.App)
+	if app == "" {
+		app = noApp
+	}
+	return fmt.Sprintf("%c %d %d %s\n", verb, g.PGID, g.StartTime, app)
+}
+
+var errLine = errors.New("not a line of a groups file")
+
+// parseLine is the inverse of line, without the newline.
+func parseLine(s string) (verb byte, g Group, err error) {
+	f := strings.Split(s, " ")
+	if len(f) != 4 || f[0] != string(lineAdd) && f[0] != string(lineGone) {
+		return 0, Group{}, fmt.Errorf("%w: %q", errLine, s)
+	}
+	pgid, errPGID := strconv.Atoi(f[1])
+	start, errStart := strconv.ParseUint(f[2], 10, 64)
+	g = Group{App: policy.App(f[3]), PGID: pgid, StartTime: start}
+	if f[3] == noApp {
+		g.App = ""
+	} else if _, err := policy.ParseApp(f[3]); err != nil {
+		return 0, Group{}, fmt.Errorf("%w: %q: %w", errLine, s, err)
+	}
+	// 0 would be the reader's own group and 1 is init: neither was ever started
+	// by a node, and both must never get near a kill.
+	if errPGID != nil || errStart != nil || pgid <= 1 || g.line(f[0][0]) != s+"\n" {
+		return 0, Group{}, fmt.Errorf("%w: %q", errLine, s)
+	}
+	return f[0][0], g, nil
+}

@@ -1,0 +1,91 @@
+package samehost
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/seed7529eb29/regent/policy"
+)
+
+// Prove reports whether the life of a node is over: its agent and every process
+// group on its list are gone. True stays true. False without an error means
+// that something is alive; an error wraps ErrNoProof and says why it can't be
+// known from here.
+func Prove(rec policy.SessionRecord) (gone bool, err error) {
+	groups, gone, err := leftBehind(rec)
+	if err != nil || !gone {
+		return false, err
+	}
+	for _, g := range groups {
+		alive, err := g.Alive()
+		if err != nil {
+			return false, fmt.Errorf("%w: %w", ErrNoProof, err)
+		}
+		if alive {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// KillLeftovers sends SIGKILL to the process groups that a dead agent left
+// behind, and returns how many living processes they had. It kills nothing
+// while the agent lives, and nothing that it can't recognize; an error says so.
+// Whether they are gone is for Prove to say.
+func KillLeftovers(rec policy.SessionRecord) (killed int, err error) {
+	groups, _, err := leftBehind(rec)
+	if err != nil {
+		return 0, err
+	}
+	var errs []error
+	for _, g := range groups {
+		n, err := g.Kill(rec.Session)
+		killed += n
+		errs = append(errs, err)
+	}
+	return killed, errors.Join(errs...)
+}
+
+// leftBehind lists the groups of a dead agent, those known to be gone left out.
+// The agent is looked at first: once it is gone the list can't grow.
+func leftBehind(rec policy.SessionRecord) (groups []Group, dead bool, err error) {
+	if err := visible(rec); err != nil {
+		return nil, false, err
+	}
+	alive, err := agentAlive(rec)
+	if err != nil || alive {
+		return nil, false, err
+	}
+	groups, err = ReadGroups(rec.Groups)
+	return groups, err == nil, err
+}
+
+// visible makes sure that the processes of the record would be seen from here
+// if there were any.
+func visible(rec policy.SessionRecord) error {
+	here, err := Host()
+	switch {
+	case err != nil:
+		return err
+	case rec.Host != here:
+		return fmt.Errorf("%w: node %q lived on another host or in another PID namespace", ErrNoProof, rec.Node)
+	case rec.UID != os.Getuid():
+		return fmt.Errorf("%w: node %q ran as user %d", ErrNoProof, rec.Node, rec.UID)
+	case rec.PID <= 0 || rec.StartTime == 0 || rec.Groups == "":
+		return fmt.Errorf("%w: the record of node %q names no process", ErrNoProof, rec.Node)
+	}
+	return nil
+}
+
+func agentAlive(rec policy.SessionRecord) (bool, error) {
+	p, err := Find(rec.PID)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return true, fmt.Errorf("%w: %w", ErrNoProof, err)
+	}
+	return p.StartTime == rec.StartTime && !p.Gone(), nil
+}

@@ -1,4 +1,4 @@
-package manager
+package agent
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 
 // perform does what the machine ordered. It decides nothing: every outcome
 // goes back as an event.
-func (n *Node) perform(ctx context.Context, a machine.Action) {
+func (n *Agent) perform(ctx context.Context, a machine.Action) {
 	switch a := a.(type) {
 	case machine.Write:
 		n.work.Go(func() { n.write(ctx, a) })
@@ -43,7 +43,7 @@ func (n *Node) perform(ctx context.Context, a machine.Action) {
 	}
 }
 
-func (n *Node) write(ctx context.Context, a machine.Write) {
+func (n *Agent) write(ctx context.Context, a machine.Write) {
 	ctx, cancel := context.WithTimeout(ctx, n.opts.Machine.Lease.Request)
 	defer cancel()
 	rev, outcome, err := n.opts.Store.CAS(ctx, a.Write)
@@ -57,26 +57,26 @@ func (n *Node) write(ctx context.Context, a machine.Write) {
 	n.Post(ev)
 }
 
-func (n *Node) read(ctx context.Context, a machine.Read) {
+func (n *Agent) read(ctx context.Context, a machine.Read) {
 	ctx, cancel := context.WithTimeout(ctx, n.opts.Machine.Lease.Request)
 	defer cancel()
 	cell, err := n.opts.Store.Read(ctx, a.Key)
 	n.Post(machine.ReadDone{Req: a.Req, OK: err == nil, Cell: cell})
 }
 
-func (n *Node) beat(b machine.Beat) {
+func (n *Agent) beat(b machine.Beat) {
 	if err := n.opts.Bus.PublishBeat(b); err != nil {
 		n.log.Debug("heartbeat", "err", err)
 	}
 }
 
-func (n *Node) reply(a machine.Reply) {
+func (n *Agent) reply(a machine.Reply) {
 	if answer, waiting := n.calls.Load(a.ID); waiting {
 		answer.(chan *machine.Refusal) <- a.Err
 	}
 }
 
-func (n *Node) startApp(a machine.StartApp) {
+func (n *Agent) startApp(a machine.StartApp) {
 	runner, ok := n.opts.Runners(a.App)
 	if !ok {
 		n.Post(machine.StartFailed{Run: a.Run, Reason: "neither a command nor a registered app"})
@@ -98,7 +98,7 @@ func (n *Node) startApp(a machine.StartApp) {
 }
 
 // follow turns the life of an instance into events.
-func (n *Node) follow(run machine.RunID, i app.Instance) {
+func (n *Agent) follow(run machine.RunID, i app.Instance) {
 	select {
 	case <-i.Started():
 		n.Post(machine.Started{Run: run})
@@ -112,7 +112,7 @@ func (n *Node) follow(run machine.RunID, i app.Instance) {
 	n.Post(machine.Exited{Run: run, Normal: e.Normal, Reason: e.Reason, Payload: e.Payload})
 }
 
-func (n *Node) onRun(id machine.RunID, f func(app.Instance)) {
+func (n *Agent) onRun(id machine.RunID, f func(app.Instance)) {
 	if i := n.runs[id]; i != nil {
 		f(i)
 	}
@@ -127,7 +127,7 @@ func (n *Node) onRun(id machine.RunID, f func(app.Instance)) {
 
 // endRuns kills what still runs when the loop has ended, and waits for it: no
 // app outlives its node.
-func (n *Node) endRuns() {
+func (n *Agent) endRuns() {
 	for _, i := range n.runs {
 		i.Kill(app.ErrFenced)
 	}
@@ -138,7 +138,7 @@ func (n *Node) endRuns() {
 
 // keepDisk makes memories durable, one after the other, the newest of those
 // that wait for all of them.
-func (n *Node) keepDisk(ctx context.Context) {
+func (n *Agent) keepDisk(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -167,7 +167,7 @@ const (
 	historyEnd   = time.Second            // for what waits when the node ends
 )
 
-func (n *Node) record(h machine.History) {
+func (n *Agent) record(h machine.History) {
 	n.log.Info(h.Type, "app", string(h.App), "node", string(h.Node), "from", string(h.From), "epoch", uint64(h.Epoch), "detail", h.Detail)
 	select {
 	case n.history <- entry{h, n.opts.Clock.Wall(), n.opts.Machine.NewID()}:
@@ -178,7 +178,7 @@ func (n *Node) record(h machine.History) {
 
 // keepHistory writes the ledger in order, trying each line until it is there
 // or ctx ends.
-func (n *Node) keepHistory(ctx context.Context) {
+func (n *Agent) keepHistory(ctx context.Context) {
 	for e := range n.history {
 		for ctx.Err() == nil && n.append(ctx, e) != nil {
 			pause(ctx, historyAgain)
@@ -186,7 +186,7 @@ func (n *Node) keepHistory(ctx context.Context) {
 	}
 }
 
-func (n *Node) append(ctx context.Context, e entry) error {
+func (n *Agent) append(ctx context.Context, e entry) error {
 	ctx, cancel := context.WithTimeout(ctx, historyTry)
 	defer cancel()
 	return n.opts.Ledger.Append(ctx, e.record, e.at, e.id)

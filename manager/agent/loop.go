@@ -1,4 +1,4 @@
-package manager
+package agent
 
 import (
 	"context"
@@ -16,7 +16,7 @@ const (
 
 // loop is the only place that touches the machine. It waits; what is decided
 // is decided in Step.
-func (n *Node) loop(ctx context.Context) {
+func (n *Agent) loop(ctx context.Context) {
 	n.machine = machine.New(n.opts.Machine, n.opts.Clock.Now())
 	sleep := newSleepDetector(n.opts.Clock, n.opts.Machine.Lease.Late)
 	timer := time.NewTimer(0)
@@ -49,7 +49,7 @@ func (n *Node) loop(ctx context.Context) {
 	n.publish()
 }
 
-func (n *Node) step(ctx context.Context, ev machine.Event) {
+func (n *Agent) step(ctx context.Context, ev machine.Event) {
 	for _, a := range n.machine.Step(n.opts.Clock.Now(), ev) {
 		n.perform(ctx, a)
 	}
@@ -59,12 +59,12 @@ func (n *Node) step(ctx context.Context, ev machine.Event) {
 }
 
 // untilWake is how long the loop may wait.
-func (n *Node) untilWake() time.Duration {
+func (n *Agent) untilWake() time.Duration {
 	return min(max(n.machine.Wake().Sub(n.opts.Clock.Now()), 0), lookEvery)
 }
 
 // publish replaces the snapshot and wakes those who wait for a change.
-func (n *Node) publish() {
+func (n *Agent) publish() {
 	s := n.machine.Status()
 	n.status.Store(&s)
 	next := make(chan struct{})

@@ -1,5 +1,5 @@
-// Package manager is one node: the shell round the pure core in
-// manager/machine.
+// Package agent is the shell round the pure core in
+// manager/machine: the loop, its ports, the performing of actions.
 //
 // One goroutine owns the machine. It takes events from the inbox, steps, and
 // performs what was ordered; nothing else decides anything:
@@ -12,9 +12,9 @@
 // is published after the steps that changed something.
 //
 // The node reaches NATS, processes and the disk through the ports in ports.go;
-// package manager imports none of the adapters.
+// package agent imports none of the adapters.
 //
 // Time is CLOCK_BOOTTIME, which counts through suspend. A wall clock that jumps
 // ahead of it means that the machine stood still while others went on: the node
 // then stops its apps first and asks later.
-package manager
+package agent

@@ -1,4 +1,4 @@
-package manager
+package agent
 
 import (
 	"context"
@@ -45,8 +45,8 @@ type Exit struct {
 	Hint   string
 }
 
-// Node is one running node. Its methods may be called from any goroutine.
-type Node struct {
+// Agent runs one node. Its methods may be called from any goroutine.
+type Agent struct {
 	opts    Options
 	log     *slog.Logger
 	machine *machine.Machine // touched by the loop alone
@@ -66,7 +66,7 @@ type Node struct {
 }
 
 // New makes a node whose barrier begins when Run is called.
-func New(opts Options) (*Node, error) {
+func New(opts Options) (*Agent, error) {
 	switch {
 	case opts.Store == nil, opts.Bus == nil, opts.Ledger == nil, opts.Disk == nil,
 		opts.Prover == nil, opts.Runners == nil, opts.Clock == nil:
@@ -84,7 +84,7 @@ func New(opts Options) (*Node, error) {
 		opts.Machine.Agent = policy.Nonce(uuid.NewString())
 	}
 	opts.Machine.Wall = opts.Clock.Wall
-	n := &Node{
+	n := &Agent{
 		opts: opts, log: opts.Logger, inbox: newInbox(),
 		runs:    map[machine.RunID]app.Instance{},
 		disk:    make(chan machine.Remember, 16),
@@ -98,20 +98,20 @@ func New(opts Options) (*Node, error) {
 }
 
 // Name is the node's name.
-func (n *Node) Name() node.Name { return n.opts.Machine.Self }
+func (n *Agent) Name() node.Name { return n.opts.Machine.Self }
 
 // Post tells the node an event from an adapter. It never blocks.
-func (n *Node) Post(ev machine.Event) { n.inbox.post(ev) }
+func (n *Agent) Post(ev machine.Event) { n.inbox.post(ev) }
 
 // Status is what the node knows, at most some 20 ms old. It must not be
 // changed.
-func (n *Node) Status() *machine.Status { return n.status.Load() }
+func (n *Agent) Status() *machine.Status { return n.status.Load() }
 
 // Changed is closed when Status has been replaced.
-func (n *Node) Changed() <-chan struct{} { return *n.changed.Load() }
+func (n *Agent) Changed() <-chan struct{} { return *n.changed.Load() }
 
 // Done is closed when Run has returned.
-func (n *Node) Done() <-chan struct{} { return n.done }
+func (n *Agent) Done() <-chan struct{} { return n.done }
 
 // ErrEnded is returned by calls to a node that has ended.
 var ErrEnded = errors.New("the node has ended")
@@ -119,7 +119,7 @@ var ErrEnded = errors.New("the node has ended")
 // Call gives a command to the node and waits for its answer: nil, a
 // *machine.Refusal, ErrEnded, or the cause of ctx. When ctx ends, what was
 // asked for goes on.
-func (n *Node) Call(ctx context.Context, c machine.Command) error {
+func (n *Agent) Call(ctx context.Context, c machine.Command) error {
 	c.ID = machine.CallID(n.callSeq.Add(1))
 	answer := make(chan *machine.Refusal, 1)
 	n.calls.Store(c.ID, answer)
@@ -141,13 +141,13 @@ func (n *Node) Call(ctx context.Context, c machine.Command) error {
 
 // Shutdown asks the node to stop its apps, close its session and end with
 // code. Run returns when it has.
-func (n *Node) Shutdown(code int) {
+func (n *Agent) Shutdown(code int) {
 	n.Post(machine.Command{Verb: machine.VerbShutdown, Code: code})
 }
 
 // Run is the node's life. It returns when everything it started has ended.
 // The end of ctx is a request to stop gracefully, with exit code 0.
-func (n *Node) Run(ctx context.Context) Exit {
+func (n *Agent) Run(ctx context.Context) Exit {
 	defer close(n.done)
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -175,7 +175,7 @@ func (n *Node) Run(ctx context.Context) Exit {
 	return *n.exit
 }
 
-func (n *Node) watchStore(ctx context.Context) {
+func (n *Agent) watchStore(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := n.opts.Store.Watch(ctx, func(v policy.View) { n.Post(machine.Viewed{View: v}) })
 		if ctx.Err() == nil {

@@ -106,7 +106,8 @@ func (s *stamp) UnmarshalJSON(b []byte) error {
 	if json.Unmarshal(b, &text) != nil {
 		return nil
 	}
-	if t, err := time.Parse(time.RFC3339, text); err == nil {
+	t, err := time.Parse(time.RFC3339, text)
+	if year := t.UTC().Year(); err == nil && 0 <= year && year <= 9999 { // what can be written again
 		*s = stamp(t.UnixMilli())
 	}
 	return nil

@@ -1,0 +1,272 @@
+package sim
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/seed7529eb29/regent/manager/machine"
+	"github.com/seed7529eb29/regent/policy"
+	"github.com/seed7529eb29/regent/policy/node"
+	"github.com/seed7529eb29/regent/tests/sim/checkers"
+)
+
+// agent is one node: its data directory, its place in the network, and the
+// agent process that runs now, if one does.
+type agent struct {
+	index int
+	name  node.Name
+	host  *host
+	lease policy.Lease
+
+	life checkers.Life // 0: down
+	m    *machine.Machine
+	runs []*run // app processes of this life
+	left int    // app processes of any life that are still there
+
+	tickAt  Time // 0: none is scheduled
+	tickGen uint64
+
+	disk    machine.Memory
+	writing *diskWrite
+	view    view
+	beat    machine.Beat      // its latest full one
+	renewal machine.RequestID // the latest write, if it is a renewal: for traces
+	told    []bool            // by app: start was called here in this calm
+
+	frozen   bool
+	frozenAt machine.Instant
+	backlog  []event
+
+	cut              []bool // by node: nothing goes there
+	storeTo, storeBy bool   // cut: no request gets there, no answer comes back
+	storeAlt         bool   // the other server can't be reached either
+}
+
+type diskWrite struct {
+	req machine.RequestID
+	mem machine.Memory
+}
+
+func (a *agent) renews(r machine.RequestID) bool { return r == a.renewal }
+
+// boot starts the agent, once every process of its former life is gone.
+func (w *World) boot(a *agent) {
+	if a.life != 0 {
+		return
+	}
+	if a.left > 0 {
+		w.after(50*time.Millisecond, func() { w.boot(a) })
+		return
+	}
+	w.Stats.Boots++
+	nonce := policy.Nonce(w.id())
+	w.lives = append(w.lives, life{host: a.host})
+	a.life = checkers.Life(len(w.lives) - 1)
+	w.lifeOf[nonce] = a.life
+	a.tickAt, a.writing, a.beat, a.view = 0, nil, machine.Beat{}, view{}
+	a.told = make([]bool, len(w.Knobs.Specs))
+	w.check.Booted(a.life, a.name, nonce, a.lease, w.Knobs.Sync)
+	if w.trace.on {
+		w.trace.line(w, a.name, "BOOT", "agent %s life %d boot %d memory %+v", nonce, a.life, a.host.boots, a.disk)
+	}
+	a.m = machine.New(w.config(a, nonce), a.host.clock.read(w.now))
+	w.arm(a)
+	w.snapshotSoon(a)
+	w.auditLater(a)
+}
+
+func (w *World) config(a *agent, nonce policy.Nonce) machine.Config {
+	return machine.Config{
+		Self: a.name, Agent: nonce, Host: a.host.id, PID: int(a.life), Started: uint64(a.life), UID: 1,
+		Lease: a.lease, Apps: w.appConfigs(a), Sync: w.Knobs.Sync, Digest: "same",
+		FirstBoot: w.Knobs.Nodes, Memory: a.disk, Version: "sim",
+		NewID: w.id,
+		Wall:  func() int64 { return int64((w.now + w.round.wall) / time.Millisecond) },
+	}
+}
+
+func (w *World) appConfigs(a *agent) []machine.AppConfig {
+	var cs []machine.AppConfig
+	for i, s := range w.Knobs.Specs {
+		k := &w.Knobs.Apps[i]
+		cs = append(cs, machine.AppConfig{
+			App: s.App, Spec: s, Defined: true, Type: k.Type, Restart: k.Restart, Start: w.Knobs.AutoStart[a.index][i],
+		})
+	}
+	return cs
+}
+
+// arm schedules the next tick. One that is due later than needed is replaced;
+// one that comes too early only arms again.
+func (w *World) arm(a *agent) {
+	due := max(a.host.clock.when(a.m.Wake()), w.now)
+	if a.tickAt != 0 && a.tickAt <= due {
+		return
+	}
+	a.tickAt = due + w.lateness()
+	a.tickGen++
+	w.schedule(event{at: a.tickAt, kind: kindTick, node: a.index, life: a.life, a: a.tickGen})
+}
+
+// lateness of a timer: mostly little, at worst what the lease allows for.
+func (w *World) lateness() time.Duration {
+	const late = 100 * time.Millisecond * (million - 2*DriftPPM) / million
+	if w.round.late > 0 && w.clocks.happens(w.round.late) {
+		return w.clocks.upTo(late)
+	}
+	return time.Duration(w.clocks.Uint64() & (1<<20 - 1)) // about a millisecond
+}
+
+func (w *World) tick(a *agent, gen uint64) {
+	if gen != a.tickGen {
+		return
+	}
+	a.tickAt = 0
+	if a.m.Wake() > a.host.clock.read(w.now) {
+		w.arm(a)
+		return
+	}
+	w.step(a, machine.Tick{})
+}
+
+// crash ends the agent at once. The kernel kills its app processes with it.
+func (w *World) crash(a *agent) {
+	if a.life == 0 {
+		return
+	}
+	w.Stats.Crashes++
+	w.end(a)
+	w.lostContact(a, 0.7)
+}
+
+// end is the end of the agent process, however it came.
+func (w *World) end(a *agent) {
+	if w.trace.on {
+		w.trace.line(w, a.name, "END", "life %d", a.life)
+	}
+	if d := a.writing; d != nil && w.faulty.happens(0.5) {
+		a.disk = d.mem
+	}
+	w.check.Died(a.life)
+	w.lives[a.life].over = true
+	for _, r := range a.runs {
+		w.orphaned(r)
+	}
+	a.life, a.m, a.runs, a.frozen, a.backlog = 0, nil, nil, false, nil
+}
+
+// exited performs an Exit. Whoever ended on purpose or by mistake is started
+// again by its supervisor.
+func (w *World) exited(a *agent, x machine.Exit) {
+	w.Stats.Exits++
+	w.end(a)
+	w.lostContact(a, 0.9)
+	d := 500 * time.Millisecond
+	if w.round.faults {
+		d = w.faulty.scale(500*time.Millisecond, time.Minute)
+	}
+	w.after(d, func() { w.boot(a) })
+}
+
+// reboot takes a whole host down and up again, with a new boot.
+func (w *World) reboot(h *host) {
+	for _, a := range w.agents {
+		if a.host == h && a.life != 0 {
+			w.crash(a)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(w.runs)) {
+		if r := w.runs[id]; r.agent.host == h {
+			w.runGone(r)
+		}
+	}
+	w.rebootClock(h, slices.Index(w.hosts, h))
+}
+
+// freeze makes a host stand still, its agents and apps alike.
+func (w *World) freeze(h *host) {
+	for _, a := range w.agents {
+		if a.host != h || a.life == 0 || a.frozen {
+			continue
+		}
+		w.Stats.Freezes++
+		if w.trace.on {
+			w.trace.line(w, a.name, "FREEZE", "")
+		}
+		a.frozen, a.frozenAt = true, h.clock.read(w.now)
+		w.check.Froze(a.life)
+	}
+}
+
+// thaw lets a host run on. The kernel's own timers ended what was past its
+// deadline before it could execute again; then the agent learns that it slept,
+// and only then what came in meanwhile.
+func (w *World) thaw(h *host) {
+	for _, a := range w.agents {
+		if a.host == h && a.frozen {
+			w.thawRuns(a)
+		}
+	}
+	for _, a := range w.agents {
+		if a.host == h && a.frozen {
+			w.wake(a)
+		}
+	}
+}
+
+func (w *World) thawRuns(a *agent) {
+	now := a.host.clock.read(w.now)
+	for _, r := range slices.Clone(a.runs) {
+		if at, ok := w.check.Deadline(r.session); !ok || now >= at || r.killed {
+			w.runGone(r)
+		}
+	}
+	w.check.Thawed(a.life)
+}
+
+func (w *World) wake(a *agent) {
+	if w.trace.on {
+		w.trace.line(w, a.name, "THAW", "")
+	}
+	a.frozen = false
+	backlog := a.backlog
+	a.backlog = nil
+	w.step(a, machine.Slept{})
+	for i := range backlog {
+		if e := &backlog[i]; e.life == a.life && a.life != 0 {
+			w.happen(a, e)
+		}
+	}
+}
+
+// remember writes to the disk, which may fail and takes its time.
+func (w *World) remember(a *agent, act machine.Remember) {
+	d := &diskWrite{req: act.Req, mem: act.Memory}
+	a.writing = d
+	w.schedule(event{at: w.now + w.faulty.upTo(w.round.diskMax), kind: kindDisk, node: a.index, life: a.life, what: d})
+}
+
+func (w *World) diskDone(a *agent, d *diskWrite) {
+	ok := !w.faulty.happens(w.round.diskFail)
+	if ok {
+		a.disk = d.mem
+	}
+	if a.writing == d {
+		a.writing = nil
+	}
+	w.step(a, machine.Remembered{Req: d.req, OK: ok})
+}
+
+// prove looks at the processes of another life on the same host.
+func (w *World) prove(a *agent, rec policy.SessionRecord) {
+	asked := a.life
+	w.after(w.faulty.upTo(20*time.Millisecond), func() {
+		if a.life != asked {
+			return
+		}
+		l := w.lives[w.lifeOf[rec.Agent]]
+		gone := l.over && l.runs == 0 && rec.Host == a.host.id && rec.Host != (policy.Host{})
+		w.tell(a, 0, machine.Proved{Node: rec.Node, Agent: rec.Agent, Gone: gone})
+	})
+}

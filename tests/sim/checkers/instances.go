@@ -1,0 +1,279 @@
+package checkers
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/seed7529eb29/regent/manager/machine"
+	"github.com/seed7529eb29/regent/policy"
+	"github.com/seed7529eb29/regent/policy/node"
+)
+
+// app is what has been seen of one app.
+type app struct {
+	spec     *policy.Spec
+	record   policy.AppRecord
+	exists   bool
+	allotted map[policy.Epoch]policy.Nonce
+	started  policy.Epoch // the highest epoch that was started under
+}
+
+// right is a claim or reservation that an agent knows to have been applied, or
+// has at least sent.
+type right struct {
+	app      policy.App
+	session  policy.Session
+	epoch    policy.Epoch
+	nonce    policy.Nonce
+	known    bool // acknowledged or read
+	latest   bool // no later claim was sent
+	reserved bool // began as a reservation (overlap)
+	started  bool
+	givenUp  bool
+}
+
+// instance is one app process from the order to start it until it is gone.
+type instance struct {
+	life     Life
+	node     node.Name
+	run      machine.RunID
+	app      policy.App
+	session  policy.Session
+	epoch    policy.Epoch
+	reserved bool
+	restart  bool
+	up       bool // its start is complete
+	frozen   bool // alive, but not executing
+}
+
+func (in *instance) name() string {
+	return fmt.Sprintf("%s@%s run %d epoch %d", in.app, in.node, in.run, in.epoch)
+}
+
+// claimSent keeps the rights of an agent in step with what it asks for.
+func (c *Checker) claimSent(l Life, op machine.Op, w *policy.Write) {
+	a, rec := &c.lives[l], w.Cell.App
+	switch op {
+	case machine.OpClaim, machine.OpReassert, machine.OpRecreate:
+		c.claims(a, rec.App, rec.Owner, false)
+	case machine.OpReserve:
+		c.claims(a, rec.App, rec.Next, true)
+	case machine.OpRelease, machine.OpClearNext, machine.OpClearPrev:
+		for i := range a.rights {
+			if r := &a.rights[i]; r.app == rec.App && r.latest {
+				r.givenUp = true
+			}
+		}
+	}
+}
+
+func (c *Checker) claims(a *agent, app policy.App, s policy.Slot, reserved bool) {
+	for i := range a.rights {
+		r := &a.rights[i]
+		if r.app == app && r.epoch == s.Epoch && r.nonce == s.Nonce {
+			return // a repeat
+		}
+	}
+	// What is older than the claim before the latest can only be a straggler.
+	a.rights = slices.DeleteFunc(a.rights, func(r right) bool { return r.app == app && !r.latest })
+	for i := range a.rights {
+		if a.rights[i].app == app {
+			a.rights[i].latest = false
+		}
+	}
+	a.rights = append(a.rights, right{app: app, session: s.Session, epoch: s.Epoch, nonce: s.Nonce, latest: true, reserved: reserved})
+}
+
+func (c *Checker) learnRight(l Life, rec *policy.AppRecord) {
+	a := &c.lives[l]
+	for i := range a.rights {
+		r := &a.rights[i]
+		if r.app != rec.App || r.known {
+			continue
+		}
+		for _, s := range [2]policy.Slot{rec.Owner, rec.Next} {
+			if s.Session == r.session && s.Epoch == r.epoch && s.Nonce == r.nonce {
+				r.known = true
+			}
+		}
+	}
+}
+
+// Starting says that an agent has ordered an instance to start.
+func (c *Checker) Starting(l Life, run machine.RunID, name policy.App, s policy.Session, e policy.Epoch) {
+	a := &c.lives[l]
+	in := instance{life: l, node: a.node, run: run, app: name, session: s, epoch: e}
+	c.checkBarrier(a, &in)
+	c.checkRight(a, &in)
+	c.checkEpoch(c.apps[name], &in)
+	c.checkTogether(c.apps[name].spec, &in)
+	c.instances = append(c.instances, in)
+}
+
+// Up says that an instance's start is complete.
+func (c *Checker) Up(l Life, run machine.RunID) {
+	if i := c.find(l, run); i >= 0 {
+		c.instances[i].up = true
+	}
+}
+
+func (c *Checker) find(l Life, run machine.RunID) int {
+	return slices.IndexFunc(c.instances, func(in instance) bool { return in.life == l && in.run == run })
+}
+
+// checkBarrier is I7.
+func (c *Checker) checkBarrier(a *agent, in *instance) {
+	b := &a.barrier
+	if !b.Defined {
+		return
+	}
+	missing := func(names []node.Name) bool {
+		return slices.ContainsFunc(names, func(n node.Name) bool { return n != a.node && !slices.Contains(a.heard, n) })
+	}
+	early := b.Timeout == policy.Infinite || c.clock(in.life) < a.born.Add(time.Duration(b.Timeout))
+	if missing(b.Mandatory) || early && missing(b.Optional) {
+		c.Fail("I7", "%s started before its barrier", in.name())
+	}
+}
+
+// checkRight is I2.
+func (c *Checker) checkRight(a *agent, in *instance) {
+	if at, ok := c.Deadline(in.session); !ok || c.clock(in.life) >= at {
+		c.Fail("I2", "%s started in session %s that is not valid", in.name(), in.session)
+	}
+	i := slices.IndexFunc(a.rights, func(r right) bool {
+		return r.app == in.app && r.session == in.session && r.epoch == in.epoch
+	})
+	if i < 0 {
+		c.Fail("I2", "%s started without a claim in session %s", in.name(), in.session)
+		return
+	}
+	r := &a.rights[i]
+	switch {
+	case !r.known:
+		c.Fail("I2", "%s started although its claim is not known to be applied", in.name())
+	case !r.latest:
+		c.Fail("I2", "%s started under an old claim", in.name())
+	case r.givenUp:
+		c.Fail("I2", "%s started under a claim that was given up", in.name())
+	}
+	in.restart, in.reserved = r.started, r.reserved
+	r.started = true
+}
+
+// checkEpoch is I3 for starts.
+func (c *Checker) checkEpoch(a *app, in *instance) {
+	if in.restart {
+		return
+	}
+	if in.epoch <= a.started {
+		c.Fail("I3", "%s started after epoch %d", in.name(), a.started)
+	}
+	a.started = max(a.started, in.epoch)
+}
+
+// checkTogether is I1.
+func (c *Checker) checkTogether(s *policy.Spec, in *instance) {
+	others := 0
+	for i := range c.instances {
+		o := &c.instances[i]
+		if o.app != in.app || o.frozen {
+			continue
+		}
+		others++
+		declared := s.Takeover == policy.Overlap && o.node != in.node && (in.reserved || o.reserved && in.restart)
+		if others > 1 || !declared {
+			c.Fail("I1", "%s started beside %s", in.name(), o.name())
+		}
+	}
+}
+
+// Gone says that an instance's processes do not exist any more. Of one that
+// stood still and never executed again, at is when it stopped executing.
+func (c *Checker) Gone(l Life, run machine.RunID, at machine.Instant) {
+	i := c.find(l, run)
+	if i < 0 {
+		return
+	}
+	c.checkFence(&c.instances[i], at)
+	c.instances = slices.Delete(c.instances, i, i+1)
+}
+
+// checkFence is I4.
+func (c *Checker) checkFence(in *instance, at machine.Instant) {
+	deadline, ok := c.Deadline(in.session)
+	lease := &c.lives[in.life].lease
+	if limit := deadline.Add(lease.Kill + lease.Late); !ok || at > limit {
+		c.Fail("I4", "%s was alive %v after its fence", in.name(), at.Sub(deadline))
+	}
+}
+
+// Sweep checks I4 for what is alive and executing now.
+func (c *Checker) Sweep() {
+	for i := range c.instances {
+		if in := &c.instances[i]; !in.frozen {
+			c.checkFence(in, c.clock(in.life))
+		}
+	}
+}
+
+// Froze says that the instances of a life stopped executing.
+func (c *Checker) Froze(l Life) {
+	for i := range c.instances {
+		if c.instances[i].life == l {
+			c.instances[i].frozen = true
+		}
+	}
+}
+
+// Thawed says that what is left of a life's instances executes again.
+func (c *Checker) Thawed(l Life) {
+	for i := range c.instances {
+		in := &c.instances[i]
+		if in.life != l {
+			continue
+		}
+		in.frozen = false
+		for j := range c.instances {
+			o := &c.instances[j]
+			if j != i && o.app == in.app && !o.frozen && c.apps[in.app].spec.Takeover != policy.Overlap {
+				c.Fail("I1", "%s woke up beside %s", in.name(), o.name())
+			}
+		}
+	}
+}
+
+// appApplied checks I3 for claims, and that nobody gives away or takes a right
+// whose instance still executes.
+func (c *Checker) appApplied(now *policy.AppRecord) {
+	a := c.apps[now.App]
+	was := a.record
+	a.record, a.exists = *now, true
+	if now.High < was.High || now.Owner.Epoch > now.High || now.Next.Epoch > now.High {
+		c.Fail("I3", "%s: highest epoch %d after %d (owner %d, next %d)", now.App, now.High, was.High, now.Owner.Epoch, now.Next.Epoch)
+	}
+	c.allot(a, now.Owner)
+	if a.spec.Takeover == policy.Overlap {
+		c.allot(a, now.Next)
+	}
+	if now.Owner.Session == was.Owner.Session || was.Owner.Empty() {
+		return
+	}
+	for i := range c.instances {
+		in := &c.instances[i]
+		if in.app == now.App && in.session == was.Owner.Session && !in.frozen && now.Prev.Session != in.session {
+			c.Fail("A1/A3", "%s: owner %s replaced by %q while %s is alive", now.App, was.Owner.Node, now.Owner.Node, in.name())
+		}
+	}
+}
+
+func (c *Checker) allot(a *app, s policy.Slot) {
+	if s.Empty() || s.Epoch == 0 {
+		return
+	}
+	if n, ok := a.allotted[s.Epoch]; ok && n != s.Nonce {
+		c.Fail("I3", "%s: epoch %d was allotted to two claims", a.spec.App, s.Epoch)
+	}
+	a.allotted[s.Epoch] = s.Nonce
+}

@@ -1,0 +1,234 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/seed7529eb29/regent/manager/machine"
+)
+
+// round is the weather of one stretch of a life: what goes wrong in it, and
+// how often.
+type round struct {
+	number int
+	faults bool // false in a calm
+	every  [faultKinds]time.Duration
+
+	beatLoss, beatTwice float64
+	beatLate            time.Duration
+
+	lose, loseReply, straggle float64
+	slow                      time.Duration // a slow way to or from the store
+	stale                     float64       // reads and snapshots of the past
+	hole                      float64       // changes that are not delivered
+	lag                       float64       // changes that are delivered late
+	lagMax                    time.Duration
+
+	diskFail float64
+	diskMax  time.Duration
+	late     float64 // timers that fire late
+	startMax time.Duration
+	stopMax  time.Duration
+
+	outage  Time // the store answers nothing until then
+	written Time // when an app's record last changed
+	wall    time.Duration
+}
+
+type faultKind int
+
+// Kinds of faults that happen now and then.
+const (
+	faultCrash faultKind = iota
+	faultFreeze
+	faultSplit
+	faultPair
+	faultCutOff // a node from the store
+	faultOutage // of the store
+	faultHint   // a false one
+	faultWipe   // a node's disk, while it is down
+	faultReboot
+	faultWall // the wall clock jumps
+	faultCommand
+	faultKinds int = iota
+)
+
+// calm is a round without faults.
+func calm() round {
+	return round{
+		lagMax: 10 * time.Millisecond, diskMax: 5 * time.Millisecond,
+		startMax: 200 * time.Millisecond, stopMax: 200 * time.Millisecond,
+	}
+}
+
+// storm draws a round: of everything that can go wrong, some.
+func (w *World) storm() round {
+	c := w.faulty
+	sometimes := func(p, most float64) float64 {
+		if c.happens(p) {
+			return most * c.Float64() * c.Float64()
+		}
+		return 0
+	}
+	ttl := w.Knobs.leaseMax()
+	r := round{
+		number: w.round.number + 1, faults: true,
+		beatLoss: sometimes(0.5, 0.6), beatTwice: sometimes(0.3, 0.3),
+		lose: sometimes(0.5, 0.3), loseReply: sometimes(0.5, 0.3), straggle: sometimes(0.5, 0.3),
+		stale: sometimes(0.5, 0.6), hole: sometimes(0.4, 0.2), lag: sometimes(0.5, 0.5),
+		lagMax: c.scale(5*time.Millisecond, ttl), diskFail: sometimes(0.3, 0.5),
+		diskMax: c.scale(time.Millisecond, time.Second), late: sometimes(0.6, 1),
+		startMax: time.Hour, stopMax: time.Hour,
+		outage: w.round.outage, written: w.round.written, wall: w.round.wall,
+	}
+	if c.happens(0.4) {
+		r.beatLate = c.scale(10*time.Millisecond, ttl)
+	}
+	if c.happens(0.4) {
+		r.slow = c.scale(10*time.Millisecond, ttl/7)
+	}
+	for k := range r.every {
+		if c.happens(0.4) && w.allowed(faultKind(k)) {
+			r.every[k] = time.Duration(float64(c.scale(4*time.Second, 10*time.Minute)) / w.Knobs.Busy)
+		}
+	}
+	if w.Knobs.Lively || c.happens(0.3) {
+		r.every[faultCommand] = c.scale(2*time.Second, time.Minute)
+	}
+	return r
+}
+
+func (w *World) allowed(k faultKind) bool {
+	if w.Knobs.Only == nil {
+		return true
+	}
+	for _, o := range w.Knobs.Only {
+		if o == k {
+			return true
+		}
+	}
+	return false
+}
+
+// begin makes a storm the weather.
+func (w *World) begin(r round) {
+	w.round = r
+	for k := range r.every {
+		if r.every[k] > 0 {
+			w.nextFault(faultKind(k), r.number)
+		}
+	}
+	for _, run := range w.allRuns() {
+		if run.up && !run.killed && run.end == endUp && run.knobs.CrashMean > 0 {
+			w.plan(run, w.apps.mean(run.knobs.CrashMean), endCrashed)
+		}
+	}
+}
+
+func (w *World) nextFault(k faultKind, number int) {
+	w.after(w.faulty.mean(w.round.every[k]), func() {
+		if w.round.number != number || !w.round.faults {
+			return
+		}
+		w.strike(k)
+		w.nextFault(k, number)
+	})
+}
+
+func (w *World) strike(k faultKind) {
+	if k == faultCommand {
+		w.randomCommand()
+		return
+	}
+	w.Stats.Faults++
+	a := w.agents[w.faulty.IntN(len(w.agents))]
+	if w.trace.on {
+		w.trace.line(w, a.name, "FAULT", "%s", faultNames[k])
+	}
+	switch k {
+	case faultCrash:
+		w.strikeCrash(a)
+	case faultFreeze:
+		w.strikeFreeze(a.host)
+	case faultSplit:
+		w.healLater(w.split())
+	case faultPair:
+		w.healLater(w.pair())
+	case faultCutOff:
+		w.cutStore(a, w.faulty.happens(0.8), w.faulty.happens(0.8), w.faulty.happens(0.7))
+		w.healLater(func() { w.joinStore(a) })
+	case faultOutage:
+		w.round.outage = max(w.round.outage, w.now+w.faulty.scale(300*time.Millisecond, 2*w.Knobs.leaseMax()))
+	case faultHint:
+		w.tell(a, 0, machine.Disconnected{Node: w.agents[w.faulty.IntN(len(w.agents))].name})
+	case faultWipe:
+		w.strikeWipe(a)
+	case faultReboot:
+		w.strikeReboot(a.host)
+	case faultWall:
+		w.round.wall = w.faulty.upTo(2*time.Hour) - time.Hour
+	}
+}
+
+var faultNames = [...]string{"crash", "freeze", "split", "pair", "cut off from the store", "outage of the store", "false hint", "disk wiped", "reboot", "wall clock", "command"}
+
+// healLater ends a cut of the network. Cuts may end one another: that is only
+// one more kind of weather.
+func (w *World) healLater(heal func()) {
+	w.after(w.faulty.scale(200*time.Millisecond, 5*w.Knobs.leaseMax()), heal)
+}
+
+func (w *World) strikeCrash(a *agent) {
+	if a.frozen || a.life == 0 {
+		return
+	}
+	w.crash(a)
+	w.after(w.faulty.scale(20*time.Millisecond, 3*time.Minute), func() { w.boot(a) })
+}
+
+func (w *World) strikeFreeze(h *host) {
+	w.freeze(h)
+	w.after(w.faulty.scale(150*time.Millisecond, 3*w.Knobs.leaseMax()), func() { w.thaw(h) })
+}
+
+func (w *World) strikeWipe(a *agent) {
+	if a.frozen {
+		return
+	}
+	w.crash(a)
+	a.disk = machine.Memory{}
+	w.after(w.faulty.scale(100*time.Millisecond, time.Minute), func() { w.boot(a) })
+}
+
+func (w *World) strikeReboot(h *host) {
+	for _, a := range w.agents {
+		if a.host == h && a.frozen {
+			return
+		}
+	}
+	w.reboot(h)
+	w.after(w.faulty.scale(time.Second, time.Minute), func() {
+		for _, a := range w.agents {
+			if a.host == h {
+				w.boot(a)
+			}
+		}
+	})
+}
+
+// heal ends every fault and starts every node.
+func (w *World) heal(number int) {
+	outage, written, wall := w.round.outage, w.round.written, w.round.wall
+	w.round = calm()
+	w.round.number, w.round.written, w.round.wall = number, written, wall
+	w.round.outage = min(outage, w.now)
+	w.healNet()
+	for _, h := range w.hosts {
+		w.thaw(h)
+	}
+	for _, r := range w.allRuns() {
+		if r.up && (r.end == endCrashed || r.end == endExited) {
+			r.gen++ // it does not crash any more
+			r.end = endUp
+		}
+	}
+}

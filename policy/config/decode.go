@@ -37,21 +37,21 @@ func (d *decoder) fail(err error) {
 	d.add(Diagnostic{Message: err.Error(), cause: err})
 }
 
-// sorted is the errors in the order of each file; the files stay in theirs.
-func (d *decoder) sorted() Diagnostics {
+// sorted is diagnostics in the order of each file; the files stay in theirs.
+func sorted(list []Diagnostic) []Diagnostic {
 	order := map[string]int{}
-	for _, e := range d.errors {
+	for _, e := range list {
 		if _, seen := order[e.File]; !seen {
 			order[e.File] = len(order)
 		}
 	}
-	slices.SortStableFunc(d.errors, func(a, b Diagnostic) int {
+	slices.SortStableFunc(list, func(a, b Diagnostic) int {
 		if a.File != b.File {
 			return order[a.File] - order[b.File]
 		}
 		return a.compare(b.Position)
 	})
-	return d.errors
+	return list
 }
 
 // field is one key of a section or mapping and what reads its value; read is
@@ -107,9 +107,9 @@ func (d *decoder) pairs(v value, what string) []pair {
 
 func pairsOf(v value, what string) string {
 	if v.syntax == erlang {
-		return "{Key, Value} pairs of " + what
+		return "{Key, Value} pairs for " + what
 	}
-	return "a mapping of " + what
+	return "a mapping for " + what
 }
 
 // suggest names the known key that is closest, or where the key belongs.
@@ -189,11 +189,11 @@ func (d *decoder) text(v value, what string) (string, bool) {
 // are too easily meant as something else.
 func (d *decoder) anyText(v value, what string) (string, bool) {
 	s, ok := v.str()
-	if !ok && v.kind == kindInt {
-		s, ok = v.text, true
+	if !ok && v.raw != "" {
+		s, ok = v.raw, true
 	}
 	switch {
-	case !ok && v.syntax == yaml && (v.kind == kindBool || v.kind == kindNull || v.kind == kindFloat):
+	case !ok && v.kind == kindBool:
 		d.errorf(v.at, "put it in quotes", "expected %s, found %v", what, v)
 	case !ok:
 		d.errorf(v.at, "", "expected %s, found %v", what, v)
@@ -317,7 +317,11 @@ func (d *decoder) anyDuration(v value, what string, unit time.Duration) (time.Du
 		return 0, true
 	}
 	if v.kind == kindInt || v.kind == kindFloat {
-		d.errorf(v.at, fmt.Sprintf("write %sms or %ss", v.text, v.text), "%s has no unit", what)
+		hint := fmt.Sprintf("write %sms or %ss", v.text, v.text)
+		if unit == time.Second {
+			hint = fmt.Sprintf("write %ss", v.text)
+		}
+		d.errorf(v.at, hint, "%s has no unit", what)
 		return 0, false
 	}
 	n, err := time.ParseDuration(v.text)

@@ -39,7 +39,7 @@ func (d *decoder) finish(l *layer) *Config {
 	c.addApps(l)
 	c.mentions(l)
 	d.check(c, l)
-	c.Warnings = d.warnings
+	c.Warnings = sorted(d.warnings)
 	return c
 }
 

@@ -30,7 +30,7 @@ func Load(read Reader, files ...string) (*Config, error) {
 	m := merge(l.layers)
 	c := l.dec.finish(m)
 	if len(l.dec.errors) > 0 {
-		return nil, l.dec.sorted()
+		return nil, Diagnostics(sorted(l.dec.errors))
 	}
 	return c, nil
 }
@@ -55,16 +55,27 @@ func (l *loader) top(name string) {
 // find reads the first of the candidates that exists, with ".config" or
 // without.
 func (l *loader) find(candidates []string) (string, []byte, error) {
+	var tried []string
 	for _, name := range candidates {
-		for _, full := range []string{name, name + ".config"} {
-			src, err := l.read(full)
-			if err == nil || !errors.Is(err, fs.ErrNotExist) {
-				return full, src, err
-			}
+		tried = append(tried, name)
+		if !strings.HasSuffix(name, ".config") {
+			tried = append(tried, name+".config")
 		}
 	}
-	return "", nil, fmt.Errorf("no such file (looked for %s): %w", strings.Join(candidates, " and "), fs.ErrNotExist)
+	for _, name := range tried {
+		src, err := l.read(name)
+		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return name, src, err
+		}
+	}
+	return "", nil, notFound(tried)
 }
+
+// notFound is the names that were tried. It is fs.ErrNotExist.
+type notFound []string
+
+func (n notFound) Error() string { return "no such file, looked for " + strings.Join(n, ", ") }
+func (n notFound) Unwrap() error { return fs.ErrNotExist }
 
 // file reads one file; within are the files that include it, outermost first.
 func (l *loader) file(name string, src []byte, within []string) {

@@ -39,8 +39,11 @@ type value struct {
 	syntax syntax
 	kind   kind
 	text   string
+	raw    string  // a number as it was written, where that is known
 	items  []value // of a list or tuple; the tail of an improper list is its last
 	pairs  []pair  // of a map
+
+	improper bool
 }
 
 type pair struct{ key, val value }
@@ -54,6 +57,9 @@ func (v value) String() string {
 		return "the number " + clip(v.text)
 	case kindText:
 		return "the string " + quote(v.text)
+	}
+	if v.improper {
+		return "an improper list"
 	}
 	return [...]string{kindNull: "nothing", kindFun: "a fun", kindList: "a list", kindTuple: "a tuple", kindMap: "a mapping"}[v.kind]
 }
@@ -71,7 +77,7 @@ func quote(s string) string { return fmt.Sprintf("%q", clip(s)) }
 
 // list is the elements of a list. In Erlang "" is a list too.
 func (v value) list() ([]value, bool) {
-	return v.items, v.kind == kindList || v.syntax == erlang && v.kind == kindText && v.text == ""
+	return v.items, v.kind == kindList && !v.improper || v.syntax == erlang && v.kind == kindText && v.text == ""
 }
 
 // entries is the pairs of a map, or of a list of pairs in Erlang. bad is the
@@ -184,7 +190,7 @@ func (v value) jsonKey() string {
 // printable reads a non-empty Erlang list of Latin-1 characters as a string
 // (OTP: io_lib:printable_latin1_list/1).
 func (v value) printable() (string, bool) {
-	if v.syntax != erlang || v.kind != kindList || len(v.items) == 0 {
+	if v.syntax != erlang || v.kind != kindList || v.improper || len(v.items) == 0 {
 		return "", false
 	}
 	var b strings.Builder
@@ -218,7 +224,7 @@ func fromTerm(f *erlterm.File, name string, t erlterm.Term) value {
 	case erlterm.Atom:
 		v.kind = kindAtom
 	case erlterm.Integer:
-		v.kind = kindInt
+		v.kind, v.raw = kindInt, t.Text
 	case erlterm.Float:
 		v.kind = kindFloat
 	case erlterm.String:
@@ -230,7 +236,7 @@ func fromTerm(f *erlterm.File, name string, t erlterm.Term) value {
 	case erlterm.List:
 		v.kind, v.items = kindList, fromTerms(f, name, t.Elems)
 		if t.Tail != nil {
-			v.items = append(v.items, fromTerm(f, name, *t.Tail))
+			v.items, v.improper = append(v.items, fromTerm(f, name, *t.Tail)), true
 		}
 	case erlterm.Tuple:
 		v.kind, v.items = kindTuple, fromTerms(f, name, t.Elems)

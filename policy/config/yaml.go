@@ -173,12 +173,12 @@ func (c *yamlConverter) scalar(v value, n ast.Node) (value, error) {
 	case *ast.BoolNode:
 		v.kind, v.text = kindBool, fmt.Sprint(n.Value)
 	case *ast.IntegerNode:
-		v.kind, v.text = kindInt, integerText(n)
+		v.kind, v.text, v.raw = kindInt, integerText(n), n.Token.Value
 	case *ast.FloatNode:
 		if math.IsInf(n.Value, 0) {
 			return v, Diagnostic{Position: v.at, Message: "number out of range"}
 		}
-		v.kind, v.text = kindFloat, erlterm.FormatFloat(n.Value)
+		v.kind, v.text, v.raw = kindFloat, erlterm.FormatFloat(n.Value), n.Token.Value
 	case *ast.StringNode:
 		v.kind, v.text = kindText, n.Value
 	case *ast.LiteralNode:

@@ -14,29 +14,33 @@ import (
 // bridge is the server's log, in slog. Notices become Debug: they tell the
 // server's own life, which the node's log tells better.
 type bridge struct {
-	log *slog.Logger
+	log    *slog.Logger
+	voters []Peer
 
 	mu      sync.Mutex
 	fatal   error                // the first, which ends Start
-	refused map[string]time.Time // when a refusal of this host was last logged
+	refused map[string]time.Time // when a refusal of this end was last logged
 }
 
-// refusedEvery limits the lines about one host that is refused: it tries again
+// refusedEvery limits the lines about one end that is refused: it tries again
 // every second, on several connections.
 const (
 	refusedEvery = 10 * time.Second
-	refusedMax   = 1000 // hosts remembered
+	refusedMax   = 1000 // ends remembered
 )
 
-func newBridge(log *slog.Logger) *bridge {
-	return &bridge{log: log, refused: map[string]time.Time{}}
+func newBridge(log *slog.Logger, voters []Peer) *bridge {
+	return &bridge{log: log, voters: voters, refused: map[string]time.Time{}}
 }
 
 // Noticef is called by the server.
 func (b *bridge) Noticef(format string, v ...any) { b.line(slog.LevelDebug, format, v) }
 
 // Warnf is called by the server.
-func (b *bridge) Warnf(format string, v ...any) { b.line(slog.LevelWarn, format, v) }
+func (b *bridge) Warnf(format string, v ...any) {
+	text := fmt.Sprintf(format, v...)
+	b.log.Log(context.Background(), levelOf(text, slog.LevelWarn), text)
+}
 
 // Debugf is called by the server.
 func (b *bridge) Debugf(format string, v ...any) { b.line(slog.LevelDebug, format, v) }
@@ -50,11 +54,26 @@ func (b *bridge) Errorf(format string, v ...any) {
 	if b.handshake(text) {
 		return
 	}
-	level := slog.LevelError
-	if strings.HasPrefix(text, "Error trying to connect to route") {
-		level = slog.LevelInfo // the other voter is not there yet, or is dead
+	b.log.Log(context.Background(), levelOf(text, slog.LevelError), text)
+}
+
+// ordinary begins what the server reports as a warning or an error while
+// nothing is wrong, or that Peers and WaitReady tell better.
+var ordinary = []string{
+	"Error trying to connect to route",
+	"Waiting for routing to be established",
+	"JetStream has not established contact with a meta leader",
+	"Metalayer blocking snapshot",
+	"Catchup for stream",
+}
+
+func levelOf(text string, level slog.Level) slog.Level {
+	for _, prefix := range ordinary {
+		if strings.HasPrefix(text, prefix) {
+			return slog.LevelDebug
+		}
 	}
-	b.log.Log(context.Background(), level, text)
+	return level
 }
 
 // Fatalf is called by the server when it cannot start. It does not expect to go
@@ -91,14 +110,34 @@ func (b *bridge) handshake(text string) bool {
 	if m == nil {
 		return false
 	}
-	addr, from, cause := m[1], "client", m[3]
+	addr, cause := m[1], m[3]
+	if !strings.Contains(cause, "certificate") {
+		b.log.Info("TLS handshake failed", "addr", addr, "cause", cause) // hung up, timed out, or no TLS
+		return true
+	}
+	from, key := "client", hostOf(addr)
 	if m[2] == "r" {
 		from = "server"
 	}
-	if b.due(from + " " + hostOf(addr)) {
-		b.log.Warn("connection refused: other cookie or other cluster", "from", from, "addr", addr, "cause", cause)
+	peer := b.peerAt(addr)
+	if peer != "" {
+		key = addr
+	}
+	if b.due(from + " " + key) {
+		b.log.Warn("connection refused: other cookie or other cluster", "from", from, "peer", peer, "addr", addr, "cause", cause)
 	}
 	return true
+}
+
+// peerAt is the voter we dialed at addr; whoever dialed us has a port of no
+// meaning, and is only an address.
+func (b *bridge) peerAt(addr string) string {
+	for _, p := range b.voters {
+		if p.ClusterAddr == addr {
+			return p.Name
+		}
+	}
+	return ""
 }
 
 func hostOf(addr string) string {

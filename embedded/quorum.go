@@ -45,6 +45,10 @@ func (s *Server) Ready() bool { return s.Leader() != "" && s.nats.JetStreamIsCur
 
 // WaitReady waits until Ready. When ctx ends first it returns ErrNoQuorum, the
 // voters that are missing, and the cause of ctx.
+//
+// Ready is what this server sees. A request to JetStream's API that reaches
+// another server too early is still not answered at all: try again after 300 to
+// 500 ms, not after the usual 5 s.
 func (s *Server) WaitReady(ctx context.Context) error {
 	if s.poll(ctx, s.Ready) {
 		return nil
@@ -72,13 +76,13 @@ func (s *Server) poll(ctx context.Context, done func() bool) bool {
 }
 
 // handOver gives the streams that this server leads to other voters and waits
-// until these lead, so that Shutdown interrupts nothing. Without a majority it
-// gives up at the end of ctx.
+// until these lead, so that Shutdown interrupts nothing. When those that stay
+// are no majority, nobody can take over and nothing is done.
 func (s *Server) handOver(ctx context.Context) {
-	if !s.options.clustered() {
-		return
-	}
 	s.poll(ctx, func() bool {
+		if len(s.routed()) < len(s.options.Voters)/2+1 {
+			return true
+		}
 		waiting := false
 		for _, stream := range s.streams() {
 			if stream.Cluster == nil || len(stream.Cluster.Replicas) == 0 {

@@ -80,7 +80,7 @@ func startLocked(ctx context.Context, o Options) (*Server, error) {
 		return nil, fmt.Errorf("configure server: %w", err)
 	}
 	chooseTiming(o.StockTiming, o.Logger)
-	ns, err := run(so, newBridge(o.Logger))
+	ns, err := run(so, newBridge(o.Logger, o.Voters))
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ import (
 // bucket makes the bucket b with so many replicas; JetStream answers already.
 func bucket(t *testing.T, nc *nats.Conn, replicas int) jetstream.KeyValue {
 	t.Helper()
-	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(2*time.Second))
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(500*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func TestClientsWithoutTheCookieAreRefused(t *testing.T) {
 		}
 	}
 	embeddedtest.Eventually(t, "the refusal is logged with the address", func() bool {
-		return strings.Contains(log.String(), "from=client addr=127.0.0.1:")
+		return strings.Contains(log.String(), `from=client peer="" addr=127.0.0.1:`)
 	})
 	embeddedtest.Connect(t, ours, s.ClientURL())
 }

@@ -38,9 +38,9 @@ type process struct {
 }
 
 // StartCluster runs n servers, ready for JetStream, until the test ends.
-func StartCluster(t testing.TB, n int) *Cluster {
+func StartCluster(t testing.TB, n int, options ...Option) *Cluster {
 	t.Helper()
-	c := NewCluster(t, n)
+	c := NewCluster(t, n, options...)
 	var wg sync.WaitGroup
 	for _, p := range c.members {
 		wg.Go(func() { c.start(p) })
@@ -53,9 +53,16 @@ func StartCluster(t testing.TB, n int) *Cluster {
 	return c
 }
 
+// Option changes all members of a cluster.
+type Option func(*memberConfig)
+
+// StockTiming leaves the raft timers of nats-server alone.
+func StockTiming(c *memberConfig) { c.StockTiming = true }
+
 // NewCluster is a cluster of n servers of which none runs yet; see Restart.
-func NewCluster(t testing.TB, n int) *Cluster {
+func NewCluster(t testing.TB, n int, options ...Option) *Cluster {
 	t.Helper()
+	CheckLeaks(t)
 	derived := filepath.Join(t.TempDir(), "derived")
 	c, err := cookie()
 	if err != nil {
@@ -68,10 +75,14 @@ func NewCluster(t testing.TB, n int) *Cluster {
 	voters := Voters(t, n)
 	clients := FreeAddrs(t, n)
 	for i, v := range voters {
-		cluster.members = append(cluster.members, &process{config: memberConfig{
+		config := memberConfig{
 			Name: v.Name, Cookie: Cookie, Derived: derived, DataDir: t.TempDir(),
 			ClientListen: clients[i], ClusterListen: v.ClusterAddr, Voters: voters,
-		}})
+		}
+		for _, option := range options {
+			option(&config)
+		}
+		cluster.members = append(cluster.members, &process{config: config})
 	}
 	t.Cleanup(cluster.end)
 	return cluster

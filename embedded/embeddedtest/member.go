@@ -29,6 +29,7 @@ type memberConfig struct {
 	ClientListen  string
 	ClusterListen string
 	Voters        []embedded.Peer
+	StockTiming   bool
 }
 
 // A member is this very binary: there is no other way to have one without a
@@ -81,6 +82,7 @@ func (c *memberConfig) start() (*embedded.Server, error) {
 		ClientListen:  c.ClientListen,
 		ClusterListen: c.ClusterListen,
 		Voters:        c.Voters,
+		StockTiming:   c.StockTiming,
 		Logger:        slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo})),
 	})
 }

@@ -301,12 +301,12 @@ func (r *eventReader) batch(ctx context.Context, each func(Event) error) (n int,
 		return 0, fmt.Errorf("%w (%w)", ErrDisconnected, err)
 	}
 	for {
-		msg, err := nextReply(ctx, api, sub, subject)
+		msg, err := r.nextReply(ctx, sub, subject)
 		if err != nil {
 			return n, err
 		}
 		if status := msg.Header.Get("Status"); status != "" {
-			return n, r.ended(ctx, status, msg.Header.Get("Description"))
+			return n, ended(status, msg.Header.Get("Description"))
 		}
 		n++
 		if err := r.take(msg, each); err != nil {
@@ -315,27 +315,29 @@ func (r *eventReader) batch(ctx context.Context, each func(Event) error) (n int,
 	}
 }
 
-func nextReply(ctx context.Context, api api, sub *nats.Subscription, subject string) (*nats.Msg, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestMax)
+// nextReply waits for one message of a batch. That nobody listens may mean
+// that there is no stream: the API knows.
+func (r *eventReader) nextReply(ctx context.Context, sub *nats.Subscription, subject string) (*nats.Msg, error) {
+	api := r.ledger.store.api
+	wait, cancel := context.WithTimeout(ctx, requestMax)
 	defer cancel()
-	msg, err := sub.NextMsgWithContext(ctx)
-	if err != nil {
-		return nil, fromConn(api.nc, subject, ErrNoQuorum, err)
+	msg, err := sub.NextMsgWithContext(wait)
+	if err == nil {
+		return msg, nil
 	}
-	return msg, nil
+	if errors.Is(err, nats.ErrNoResponders) {
+		if _, err := api.info(ctx, r.ledger.stream, ""); err != nil {
+			return nil, err
+		}
+	}
+	return nil, fromConn(api.nc, subject, ErrNoQuorum, err)
 }
 
 // ended gives the status that ends a batch its meaning: 204 end of batch, 404
-// nothing (more) to read, 503 nobody answers for this stream.
-func (r *eventReader) ended(ctx context.Context, status, why string) error {
-	switch status {
-	case "204", "404":
+// nothing (more) to read.
+func ended(status, why string) error {
+	if status == "204" || status == "404" {
 		return nil
-	case "503":
-		if _, err := r.ledger.store.api.info(ctx, r.ledger.stream, ""); err != nil {
-			return err
-		}
-		return ErrNoQuorum
 	}
 	return fmt.Errorf("%w: %s %s", ErrRejected, status, why)
 }

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"go.uber.org/goleak"
 
 	"github.com/seed7529eb29/regent/kv"
 )
@@ -16,6 +18,8 @@ import (
 // patience is how long tests wait for what must come: an election with stock
 // timers takes up to 9 s.
 const patience = 30 * time.Second
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // startServer runs one server with JetStream until the end of the test.
 func startServer(t *testing.T, change ...func(*server.Options)) *server.Server {
@@ -84,15 +88,15 @@ func freePorts(t *testing.T, n int) []int {
 // connect connects to the first of servers, and knows the others.
 func connect(t *testing.T, servers []*server.Server, opts ...nats.Option) *nats.Conn {
 	t.Helper()
-	urls := ""
+	var urls []string
 	for _, s := range servers {
-		urls += "," + s.ClientURL()
+		urls = append(urls, s.ClientURL())
 	}
 	opts = append([]nats.Option{
 		nats.MaxReconnects(-1), nats.ReconnectWait(50 * time.Millisecond),
 		nats.DontRandomize(), nats.ReconnectJitter(0, 0),
 	}, opts...)
-	nc, err := nats.Connect(urls[1:], opts...)
+	nc, err := nats.Connect(strings.Join(urls, ","), opts...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -334,7 +335,7 @@ type Observed struct {
 // Observe watches s until the end of the test.
 func Observe(t *testing.T, s Store) *Observer {
 	t.Helper()
-	o := &Observer{changed: make(chan struct{}), now: Observed{Lost: "begin"}}
+	o := &Observer{changed: make(chan struct{}), now: Observed{Lost: "begin", Cells: map[string]policy.Cell{}}}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -365,7 +366,7 @@ func (o *Observer) see(v policy.View) {
 		n.Snapshots++
 		n.Cells = map[string]policy.Cell{}
 	default: // a view is shared with whoever called Now
-		n.Cells = cloneCells(n.Cells)
+		n.Cells = maps.Clone(n.Cells)
 	}
 	for _, c := range v.Cells {
 		n.Cells[c.Key.String()] = c
@@ -373,14 +374,6 @@ func (o *Observer) see(v policy.View) {
 	n.Lost, n.Identity, n.Seq = v.Lost, v.Identity, v.Seq
 	close(o.changed)
 	o.changed = make(chan struct{})
-}
-
-func cloneCells(m map[string]policy.Cell) map[string]policy.Cell {
-	c := make(map[string]policy.Cell, len(m)+1)
-	for k, v := range m {
-		c[k] = v
-	}
-	return c
 }
 
 // misplaced checks v against what came before it.

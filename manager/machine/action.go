@@ -162,7 +162,8 @@ const (
 	RefuseBadType        RefusalKind = "bad type"
 	RefuseFailed         RefusalKind = "start failed"
 	RefuseClosing        RefusalKind = "closing"
-	RefuseStopped        RefusalKind = "stopped" // a stop overtook it
+	RefuseStopped        RefusalKind = "stopped"   // a stop overtook it
+	RefuseOvertaken      RefusalKind = "overtaken" // another takeover did
 )
 
 func (r *Refusal) Error() string {

@@ -32,6 +32,8 @@ func (m *Machine) viewed(v policy.View) {
 	}
 	if v.Snapshot {
 		m.snapshot(v)
+	} else if b.regress && v.Seq >= b.seq {
+		b.caughtUp(m)
 	}
 	b.seq = max(b.seq, v.Seq)
 	for _, c := range v.Cells {
@@ -50,12 +52,18 @@ func (m *Machine) snapshot(v policy.View) {
 		b.before, b.regress, b.trusted, b.since = b.trusted, true, false, m.now
 		m.emit(History{Type: "config", Node: m.cfg.Self, Detail: fmt.Sprintf("the store went back from %d to %d", b.seq, v.Seq)})
 	case v.Seq >= b.seq && b.regress:
-		b.regress, b.trusted = false, b.before
+		b.caughtUp(m)
 	}
 	b.ready = true
 	for _, a := range m.apps {
 		a.looked = true
 	}
+}
+
+// caughtUp: what looked like a store that went back was an old picture.
+func (b *bucket) caughtUp(m *Machine) {
+	b.regress, b.trusted = false, b.before
+	m.touch()
 }
 
 // newBucket forgets every revision: they mean nothing in another bucket. What

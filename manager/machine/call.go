@@ -252,6 +252,8 @@ func (m *Machine) takeoverSettled(a *app) (bool, *Refusal) {
 		return true, &Refusal{RefuseFailed, a.failed}
 	case a.rec != nil && a.rec.Want == policy.WantStopped:
 		return true, &Refusal{RefuseStopped, string(a.App)}
+	case a.take == takeNone && !a.owns(m) && m.isRunning(a):
+		return true, &Refusal{RefuseOvertaken, fmt.Sprintf("%s runs on %s", a.App, a.rec.Owner.Node)}
 	}
 	return a.owns(m) && m.isRunning(a), nil
 }

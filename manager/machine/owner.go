@@ -14,6 +14,7 @@ func (m *Machine) decideOwned(a *app, w weights) {
 		m.decideLanded(a, w)
 		return
 	}
+	a.take = takeNone
 	rec, c := a.rec, a.claim
 	why := m.stopReason(a)
 	switch {

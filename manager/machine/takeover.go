@@ -6,7 +6,13 @@ import "github.com/seed7529eb29/regent/policy"
 // and the best there is, or because it was told to.
 func (m *Machine) decideTakeover(a *app, w weights) {
 	rec := a.rec
-	if rec.Owner.Empty() || m.ended(rec.Owner) || !m.wantsTake(a, w) {
+	if rec.Owner.Empty() || m.ended(rec.Owner) {
+		return
+	}
+	if !m.wantsTake(a, w) {
+		if a.take == takeEdge && m.isRunning(a) && m.candidate(a, m.cfg.Self) {
+			a.take = takeNone // it had its chance: a later command elsewhere holds
+		}
 		return
 	}
 	if a.exclusive() {

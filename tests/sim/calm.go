@@ -59,6 +59,7 @@ func (w *World) rest() {
 // wakeNodes starts the nodes that are down, or leaves some of them down.
 func (w *World) wakeNodes(how rest) (down []node.Name) {
 	for _, a := range w.agents {
+		clear(a.told)
 		if how == restFew && w.work.happens(0.4) {
 			w.crash(a)
 			down = append(down, a.name)

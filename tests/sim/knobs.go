@@ -131,7 +131,7 @@ func (k *Knobs) drawHosts(c chance) {
 // time of a simulation and decide least.
 func (k *Knobs) drawLeases(c chance) {
 	ttl, skew := c.scale(2*time.Second, 20*time.Second), c.happens(0.15)
-	beat := ttl / time.Duration(4+c.IntN(8))
+	beat := ttl / time.Duration(3+c.IntN(5))
 	for range k.Nodes {
 		if skew {
 			ttl = c.scale(2*time.Second, 20*time.Second)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +25,12 @@ var (
 	flagFrom     = flag.Uint64("from", 1, "TestSim: the first seed")
 	flagDuration = flag.Duration("duration", 40*time.Second, "TestSim: begin no life after this much real time")
 )
+
+// TestMain lets garbage lie longer: a life makes a lot of it.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400)
+	os.Exit(m.Run())
+}
 
 // tailLines of a failing life are shown, up to the violation.
 const tailLines = 60

@@ -33,7 +33,7 @@ func (c *Checker) Converged(name policy.App, st Standing) string {
 	case len(alive) == 0:
 		return a.absent(st)
 	}
-	return a.settled(&alive[0], st)
+	return c.settled(a, &alive[0], st)
 }
 
 // Stopped is I5 after a stop everywhere: it says what is still there, or
@@ -90,11 +90,17 @@ func (a *app) absent(st Standing) string {
 		st.Candidates, a.record.Owner.Node, a.record.Next.Node, a.record.Prev.Node, a.record.First)
 }
 
+// live: the session that a slot names has not ended.
+func (c *Checker) live(s policy.Slot) bool {
+	n := c.nodes[s.Node]
+	return n.Session == s.Session && n.State == policy.SessionLive
+}
+
 func (a *app) best(candidates []node.Name, n node.Name) bool {
 	return !slices.ContainsFunc(candidates, func(c node.Name) bool { return a.spec.Better(c, n) })
 }
 
-func (a *app) settled(in *instance, st Standing) string {
+func (c *Checker) settled(a *app, in *instance, st Standing) string {
 	rec := &a.record
 	free := a.spec.Takeover == policy.Never || rec.Pinned && st.Moved
 	switch {
@@ -104,7 +110,7 @@ func (a *app) settled(in *instance, st Standing) string {
 		return fmt.Sprintf("%s runs, but the owner is %q", in.name(), rec.Owner.Node)
 	case rec.Phase != policy.PhaseRunning:
 		return in.name() + " runs, but the record says " + string(rec.Phase)
-	case !rec.Next.Empty() || !rec.Prev.Empty():
+	case !rec.Next.Empty() || !rec.Prev.Empty() && c.live(rec.Prev):
 		return fmt.Sprintf("%s runs, but next is %q and prev is %q", in.name(), rec.Next.Node, rec.Prev.Node)
 	case !slices.Contains(st.Candidates, in.node):
 		return in.name() + " runs on a node that may not run it"

@@ -18,14 +18,17 @@ type decoder struct {
 	warnings []Diagnostic
 }
 
-func (d *decoder) add(diag Diagnostic) { d.errors = append(d.errors, diag) }
+func (d *decoder) add(diag Diagnostic) {
+	diag.Message = oneLine(diag.Message)
+	d.errors = append(d.errors, diag)
+}
 
 func (d *decoder) errorf(at Position, hint, format string, args ...any) {
 	d.add(Diagnostic{Position: at, Message: fmt.Sprintf(format, args...), Hint: hint})
 }
 
 func (d *decoder) warnf(at Position, hint, format string, args ...any) {
-	d.warnings = append(d.warnings, Diagnostic{Position: at, Message: fmt.Sprintf(format, args...), Hint: hint})
+	d.warnings = append(d.warnings, Diagnostic{Position: at, Message: oneLine(fmt.Sprintf(format, args...)), Hint: hint})
 }
 
 // fail adds an error that may be a Diagnostic.

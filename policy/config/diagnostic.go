@@ -3,7 +3,9 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Position is a place in a file. Line and Column count from 1, Column in
@@ -65,4 +67,18 @@ func (ds Diagnostics) Unwrap() []error {
 		errs[i] = d
 	}
 	return errs
+}
+
+// oneLine escapes what would break a line, or a terminal: messages quote what
+// stands in files.
+func oneLine(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+	}
+	return b.String()
 }

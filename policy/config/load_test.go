@@ -350,6 +350,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte(rich))
 	f.Add([]byte(richYAML))
 	f.Add([]byte(`["a"].`))
+	f.Add([]byte(`"a\n\x1b[0m": 1`))
 	f.Add([]byte("apps: &a {x: {args: *a}}"))
 	f.Add([]byte("a: &x {p: 1}\n<<: *x\n"))
 	f.Fuzz(func(t *testing.T, src []byte) {

@@ -24,7 +24,8 @@ type Options struct {
 	Node    string // who opens it: stands in identity and probe, for people
 
 	// Replicas of the bucket: 1, 3 or 5. 0 takes an existing bucket as it is,
-	// and makes a new one with 3 where there are three servers, else 1.
+	// and makes a new one with 3, or with 1 where there are fewer than three
+	// servers: at once on a server that is not clustered, else after WaitFor.
 	Replicas int
 
 	// Fingerprint of the cluster's cookie, kept in the bucket so that a
@@ -105,7 +106,7 @@ func Open(ctx context.Context, nc *nats.Conn, opts Options) (*Store, error) {
 func Bind(ctx context.Context, nc *nats.Conn, opts Options) (*Store, error) {
 	opts.Recreate = false
 	s := newStore(nc, opts)
-	err := s.persist(ctx, func() error {
+	err := s.persist(ctx, func(bool) error {
 		if err := s.check(ctx); err != nil {
 			return err
 		}
@@ -151,8 +152,8 @@ func (s *Store) Identity() policy.Identity {
 // Ensure does the work of Open again, for a bucket that has gone. It fails as
 // Open does.
 func (s *Store) Ensure(ctx context.Context) error {
-	err := s.persist(ctx, func() error {
-		if err := s.createOrCheck(ctx); err != nil {
+	err := s.persist(ctx, func(settled bool) error {
+		if err := s.createOrCheck(ctx, settled); err != nil {
 			return err
 		}
 		return s.ensureIdentity(ctx)
@@ -164,14 +165,16 @@ func (s *Store) Ensure(ctx context.Context) error {
 }
 
 // persist repeats try while its error is one that time may cure; final ones
-// are not, beside those that never are.
-func (s *Store) persist(ctx context.Context, try func() error, final ...error) error {
+// are not, beside those that never are. try is told whether WaitFor is over,
+// so that what servers say is to be believed.
+func (s *Store) persist(ctx context.Context, try func(settled bool) error, final ...error) error {
 	final = append(final, ErrForeignBucket, ErrOtherCookie, ErrNoRights, ErrNoSpace, ErrRejected, nats.ErrConnectionClosed)
 	begin := time.Now()
 	told := ""
 	for {
-		err := try()
-		if err == nil || isAny(err, final) || s.impatient(begin) && settled(err) {
+		settled := s.opts.WaitFor > 0 && time.Since(begin) >= s.opts.WaitFor
+		err := try(settled)
+		if err == nil || isAny(err, final) || settled && isAny(err, []error{ErrNoJetStream, ErrTooFewServers}) {
 			return err
 		}
 		if why := err.Error(); why != told && s.opts.Waiting != nil {
@@ -196,27 +199,18 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func (s *Store) impatient(begin time.Time) bool {
-	return s.opts.WaitFor > 0 && time.Since(begin) >= s.opts.WaitFor
-}
-
 func isAny(err error, kinds []error) bool {
 	return slices.ContainsFunc(kinds, func(kind error) bool { return errors.Is(err, kind) })
 }
 
-// settled tells the answers that starting servers give too.
-func settled(err error) bool {
-	return errors.Is(err, ErrNoJetStream) || errors.Is(err, ErrTooFewServers)
-}
-
-func (s *Store) createOrCheck(ctx context.Context) error {
+func (s *Store) createOrCheck(ctx context.Context, settled bool) error {
 	err := s.check(ctx)
 	if !errors.Is(err, ErrNoBucket) {
 		return err
 	}
 	want := s.config()
 	err = s.create(ctx, want)
-	if s.opts.Replicas == 0 && errors.Is(err, ErrTooFewServers) && s.alone(err) {
+	if s.opts.Replicas == 0 && errors.Is(err, ErrTooFewServers) && (settled || notClustered(err)) {
 		want.Replicas = 1
 		err = s.create(ctx, want)
 	}
@@ -226,13 +220,10 @@ func (s *Store) createOrCheck(ctx context.Context) error {
 	return s.check(ctx) // as it is now, whoever was first
 }
 
-// alone reports whether a refusal of three replicas is final: the server is
-// not clustered, or the cluster has settled and is too small.
-func (s *Store) alone(err error) bool {
-	if e, ok := errors.AsType[*jetstream.APIError](err); ok && e.ErrorCode == codeNotClustered {
-		return true
-	}
-	return s.opts.WaitFor > 0
+// notClustered reports whether a server refused replicas because it is alone.
+func notClustered(err error) bool {
+	e, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && e.ErrorCode == codeNotClustered
 }
 
 func (s *Store) create(ctx context.Context, c jetstream.StreamConfig) error {

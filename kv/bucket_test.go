@@ -222,3 +222,13 @@ func TestReplicasFollowTheNumberOfServers(t *testing.T) {
 		return err == nil && q.OK && q.Servers == 3 && q.Leader != "" && len(q.Peers) == 2
 	})
 }
+
+func TestTwoServersKeepOneReplica(t *testing.T) {
+	s, err := tryOpen(t, connect(t, startCluster(t, 2)), patience, kv.Options{WaitFor: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if q, err := s.Quorum(t.Context()); err != nil || !q.OK || q.Servers != 1 {
+		t.Errorf("%+v, %v", q, err)
+	}
+}

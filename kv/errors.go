@@ -44,9 +44,9 @@ var (
 
 	errNoMessage = errors.New("no message found")
 	errInUse     = errors.New("stream name already in use")
-	errBusy      = errors.New("another write of the key is in process")
 	errConflict  = errors.New("wrong last revision")
-	errUnclear   = errors.New("reply not understood")
+	errBusy      = fmt.Errorf("%w: another write of the key is in process", ErrNoAnswer)
+	errUnclear   = fmt.Errorf("%w: reply not understood", ErrNoAnswer)
 )
 
 // Error codes of the JetStream API (errors.json of nats-server 2.15).

@@ -80,7 +80,7 @@ type Ledger struct {
 // replicas, or finds it. It goes on trying and fails as Open does.
 func OpenLedger(ctx context.Context, s *Store) (*Ledger, error) {
 	l := ledgerOf(s)
-	if err := s.persist(ctx, func() error { return l.createOrCheck(ctx) }); err != nil {
+	if err := s.persist(ctx, func(bool) error { return l.createOrCheck(ctx) }); err != nil {
 		return nil, fmt.Errorf("open event stream %q: %w", l.stream, err)
 	}
 	return l, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -316,4 +317,45 @@ func TestASlowWatcherLosesAndLoadsAgain(t *testing.T) {
 	})
 	cancel()
 	<-done
+}
+
+// A store that comes back from an old copy has lost acknowledged writes, and
+// gives their revisions again.
+func TestAWatchSeesABucketThatWentBack(t *testing.T) {
+	dir, copied := t.TempDir(), t.TempDir()
+	port := freePorts(t, 1)[0]
+	start := func() *server.Server {
+		return startServer(t, func(o *server.Options) { o.Port, o.StoreDir = port, dir })
+	}
+	stop := func(srv *server.Server) {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	}
+	srv := start()
+	s := open(t, connect(t, []*server.Server{srv}))
+	early := put(t, s, appWrite("app", 1, 0, "1"))
+	stop(srv)
+	if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	srv = start()
+	late := early
+	for i := range 20 {
+		late = put(t, s, appWrite("app", policy.Epoch(i+2), late, fmt.Sprint(i+2)))
+	}
+	w := watched(t, s)
+	w.Await(t, "the last write", sees("app", late))
+	before := w.Now()
+	stop(srv)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(dir, os.DirFS(copied)); err != nil {
+		t.Fatal(err)
+	}
+	start()
+	w.Await(t, "the old state", func(o kvtest.Observed) bool { return o.Lost == "" && o.Seq < before.Seq })
+	if o := w.Now(); o.Identity != before.Identity || o.Cells["app.app"].Rev != early {
+		t.Errorf("identity %q, before %q; cell at %d, it was at %d", o.Identity, before.Identity, o.Cells["app.app"].Rev, early)
+	}
 }

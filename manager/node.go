@@ -1,0 +1,374 @@
+package manager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/seed7529eb29/regent/bus"
+	"github.com/seed7529eb29/regent/bus/cred"
+	"github.com/seed7529eb29/regent/embedded"
+	"github.com/seed7529eb29/regent/kv"
+	"github.com/seed7529eb29/regent/manager/agent"
+	"github.com/seed7529eb29/regent/manager/machine"
+	"github.com/seed7529eb29/regent/manager/samehost"
+	"github.com/seed7529eb29/regent/policy"
+	"github.com/seed7529eb29/regent/policy/node"
+)
+
+// Exit is how a node ended: with which exit code and why.
+type Exit = agent.Exit
+
+// Exit codes of a node, as cmd/regent ends with them.
+const (
+	ExitOK        = 0
+	ExitFailed    = 1
+	ExitConfig    = 2 // the configuration, or what was asked for, is wrong
+	ExitMandatory = 3 // a mandatory node did not come in time
+	ExitRefused   = 4 // every peer that answers refuses the cookie
+	ExitDigest    = 6 // running nodes were told something else
+	ExitDuplicate = 7 // a live node has this name
+	ExitApp       = 8 // a permanent app ended
+)
+
+// Node is one node of a cluster. Its methods may be called from any goroutine
+// once Run has begun; before, and after it has returned, calls fail with
+// ErrNotRunning.
+type Node struct {
+	opts Options
+	plan plan
+	log  *slog.Logger
+
+	mu      sync.Mutex
+	agent   *agent.Agent // nil before the node is connected
+	store   *store
+	verdict *Exit // what ends the node from outside the protocol
+
+	connected chan struct{} // closed when agent is there
+	ended     chan struct{}
+	url       string
+	missing   func() []string // voters that the own server has no route to; nil for clients
+}
+
+// ErrNotRunning is returned by calls to a node that has not connected yet or
+// has ended.
+var ErrNotRunning = errors.New("the node is not running")
+
+// New checks the options and plans the node: its place in the port map, its
+// lease, its apps. It touches neither network nor disk, except to resolve host
+// names. Errors wrap ErrOptions or ErrConfig.
+func New(opts Options) (*Node, error) {
+	if opts.Cluster == "" {
+		opts.Cluster = "default"
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	p, err := opts.plan()
+	if err != nil {
+		return nil, err
+	}
+	return &Node{
+		opts: opts, plan: p, log: opts.Logger.With("self", opts.Name),
+		connected: make(chan struct{}), ended: make(chan struct{}),
+	}, nil
+}
+
+// Name is the node's name.
+func (n *Node) Name() node.Name { return n.plan.self }
+
+// Connected is closed when the node has its NATS connection and answers calls;
+// its barrier begins then.
+func (n *Node) Connected() <-chan struct{} { return n.connected }
+
+// URL is where clients of this host reach the cluster. It is valid when
+// Connected is closed.
+func (n *Node) URL() string { return n.url }
+
+// Run is the node's life: it returns when the node and everything it started
+// have ended. The end of ctx asks it to stop gracefully: its apps are stopped
+// and its session is closed, so that others start them after their Timeout
+// (OTP: init:stop/0).
+func (n *Node) Run(ctx context.Context) Exit {
+	defer close(n.ended)
+	exit := n.run(ctx)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.agent, n.missing = nil, nil
+	if n.verdict != nil {
+		return *n.verdict
+	}
+	return exit
+}
+
+func (n *Node) run(ctx context.Context) Exit {
+	parts := &parts{node: n}
+	defer parts.close()
+	if err := parts.open(ctx); err != nil {
+		if ctx.Err() != nil {
+			return Exit{Code: ExitOK, Reason: "told to stop"}
+		}
+		return exitFor(err)
+	}
+	n.mu.Lock()
+	n.agent, n.store, n.url = parts.agent, parts.store, parts.url
+	if parts.server != nil {
+		n.missing = parts.server.Missing
+	}
+	n.mu.Unlock()
+	close(n.connected)
+	var watching sync.WaitGroup
+	watch, stop := context.WithCancel(ctx)
+	watching.Go(func() { n.watchPeers(watch, parts) })
+	watching.Go(func() { n.tidy(watch, parts) })
+	exit := parts.agent.Run(ctx)
+	stop()
+	watching.Wait()
+	return exit
+}
+
+// end stops the node for a reason that the protocol does not know. The first
+// reason counts.
+func (n *Node) end(e Exit) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.verdict == nil {
+		n.verdict = &e
+	}
+	if n.agent != nil {
+		n.agent.Shutdown(e.Code)
+	}
+}
+
+// exitFor maps what can go wrong while a node comes up.
+func exitFor(err error) Exit {
+	e := Exit{Code: ExitFailed, Reason: err.Error()}
+	switch {
+	case errors.Is(err, ErrOptions), errors.Is(err, ErrConfig), errors.Is(err, embedded.ErrOptions):
+		e.Code = ExitConfig
+	case errors.Is(err, bus.ErrRefused), errors.Is(err, kv.ErrOtherCookie):
+		e.Code, e.Hint = ExitRefused, "all nodes of a cluster need the same cookie file"
+	case errors.Is(err, embedded.ErrDataDirInUse):
+		e.Code, e.Hint = ExitDuplicate, "a node of this name runs here already"
+	case errors.Is(err, embedded.ErrModeChanged):
+		e.Hint = "a store can't change between one voter and several; start with an empty --data directory, or with the configuration it was made with"
+	case errors.Is(err, embedded.ErrPortTaken):
+		e.Hint = "another program has the port; choose other bases with ports, or stop it"
+	case errors.Is(err, ErrState):
+		e.Hint = "it keeps epochs from repeating; restore it, or remove it and accept the wait for a bucket this node does not know"
+	}
+	return e
+}
+
+// parts are what a running node is made of, in the order they are opened.
+type parts struct {
+	node   *Node
+	id     policy.Nonce
+	lock   *os.File
+	groups *samehost.Groups
+	server *embedded.Server
+	conn   *bus.Conn
+	bus    *bus.Bus
+	store  *store
+	agent  *agent.Agent
+	url    string
+	stops  []func() // run in reverse order
+}
+
+func (p *parts) open(ctx context.Context) error {
+	n := p.node
+	p.id = policy.Nonce(uuid.NewString())
+	dir, err := n.opts.dataDir()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make data directory: %w", err)
+	}
+	state := openState(dir)
+	memory, err := state.Load(n.opts.Name)
+	if err != nil {
+		return err
+	}
+	if err := p.openServer(ctx, dir); err != nil {
+		return err
+	}
+	if p.groups, err = samehost.CreateGroups(filepath.Join(dir, groupsPrefix+string(p.id))); err != nil {
+		return err
+	}
+	p.stops = append(p.stops, func() { _ = p.groups.Close() })
+	if err := p.connect(ctx); err != nil {
+		return err
+	}
+	return p.openAgent(memory, state)
+}
+
+// openServer starts the NATS server of a voter. Everybody else is a client.
+func (p *parts) openServer(ctx context.Context, dir string) error {
+	n := p.node
+	authority, err := cred.Derive(n.opts.Cookie, n.opts.Cluster)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrOptions, err)
+	}
+	n.plan.authority = authority
+	if !n.plan.voter {
+		return nil
+	}
+	opts := n.plan.server
+	opts.Authority, opts.DataDir, opts.Logger = authority, filepath.Join(dir, "nats"), n.log
+	opts.OnPeer = p.peerChanged
+	p.server, err = embedded.Start(ctx, opts)
+	if err != nil {
+		return err
+	}
+	p.stops = append(p.stops, p.stopServer)
+	return nil
+}
+
+// serverStop bounds the graceful stop of the server: leadership is handed
+// over, then it shuts down.
+const serverStop = 3 * time.Second
+
+func (p *parts) stopServer() {
+	ctx, cancel := context.WithTimeout(context.Background(), serverStop)
+	defer cancel()
+	if err := p.server.Shutdown(ctx); err != nil {
+		p.node.log.Warn("stop server", "err", err)
+	}
+}
+
+// peerChanged hears from the server when the route to another voter goes: its
+// process has ended, or its host is cut off.
+func (p *parts) peerChanged(name string, up bool) {
+	n := p.node
+	n.mu.Lock()
+	a := n.agent
+	n.mu.Unlock()
+	if a != nil && !up {
+		a.Post(machine.Disconnected{Node: node.Name(name)})
+	}
+}
+
+// refusedFor is how long everybody who answers must refuse before a node gives
+// up: a peer may be about to be restarted with our cookie.
+const refusedFor = 3 * time.Second
+
+func (p *parts) connect(ctx context.Context) error {
+	n := p.node
+	o := bus.Options{
+		URLs: n.plan.clientURLs, Name: string(n.plan.self), RefusedFor: refusedFor,
+		Alternates: n.plan.clientURLs, Logger: n.log,
+	}
+	var err error
+	authority := n.plan.authority
+	if p.server != nil {
+		authority = p.server.Authority()
+		p.url = p.server.ClientURL()
+		o.Login, err = p.server.ConnOptions(cred.App, o.Name)
+	} else {
+		o.Login, err = authority.ConnOptions(cred.App, o.Name)
+	}
+	if err != nil {
+		return err
+	}
+	if p.conn, err = bus.Dial(ctx, o); err != nil {
+		return err
+	}
+	p.stops = append(p.stops, p.conn.Close)
+	if p.url == "" {
+		p.url = p.conn.NATS().ConnectedUrl()
+	}
+	p.bus = bus.New(p.conn, bus.Cluster(n.opts.Cluster), n.plan.self, p.id)
+	p.store = &store{
+		nc: p.conn.NATS(), log: n.log,
+		opts: kv.Options{
+			Cluster: n.opts.Cluster, Node: n.opts.Name, Replicas: max(len(n.plan.voters), 1),
+			Fingerprint: authority.Fingerprint(), Alternate: p.conn.Alternate, Recreate: true,
+		},
+		fatal: func(err error) { n.end(exitFor(err)) },
+	}
+	return nil
+}
+
+func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
+	n := p.node
+	a, err := agent.New(agent.Options{
+		Machine: n.machineConfig(p, memory),
+		Cluster: n.opts.Cluster,
+		Store:   p.store, Bus: p.bus, Ledger: p.store,
+		Disk:    disk{state, n.opts.Name},
+		Prover:  prover{n.log},
+		Runners: n.runners(p.groups),
+		Clock:   clock{},
+		Logger:  n.log,
+		Args:    n.args, Phases: n.phases,
+	})
+	if err != nil {
+		return err
+	}
+	p.agent = a
+	stop, err := p.bus.SubscribeBeats(func(b machine.Beat) { a.Post(machine.Heard{Beat: b}) })
+	if err != nil {
+		return err
+	}
+	p.stops = append(p.stops, stop)
+	if stop, err = p.bus.AnswerPings(); err != nil {
+		return err
+	}
+	p.stops = append(p.stops, stop)
+	return p.serve()
+}
+
+func (p *parts) close() {
+	for i := len(p.stops) - 1; i >= 0; i-- {
+		p.stops[i]()
+	}
+}
+
+// clock is this host's time: CLOCK_BOOTTIME where there is one.
+type clock struct{}
+
+func (clock) Now() machine.Instant { return machine.Instant(samehost.Boottime()) }
+func (clock) Wall() int64          { return time.Now().UnixMilli() }
+
+// prover ends and proves what a dead life of a node left on this host.
+type prover struct{ log *slog.Logger }
+
+func (p prover) Prove(rec policy.SessionRecord) bool {
+	if _, err := samehost.KillLeftovers(rec); err != nil && !errors.Is(err, samehost.ErrNoProof) {
+		p.log.Warn("end leftovers", "node", string(rec.Node), "err", err)
+	}
+	gone, err := samehost.Prove(rec)
+	if err != nil {
+		p.log.Debug("no proof", "node", string(rec.Node), "err", err)
+	}
+	return gone
+}
+
+const groupsPrefix = "groups-"
+
+// tidy removes the lists of process groups of former lives once this life has
+// a session: they were needed to prove those lives' ends, and that is done.
+func (n *Node) tidy(ctx context.Context, p *parts) {
+	for p.agent.Status().Session == "" {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.agent.Changed():
+		}
+	}
+	own := p.groups.Path()
+	old, _ := filepath.Glob(filepath.Join(filepath.Dir(own), groupsPrefix+"*"))
+	for _, path := range old {
+		if path != own {
+			_ = os.Remove(path)
+		}
+	}
+}

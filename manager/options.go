@@ -1,0 +1,119 @@
+package manager
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/seed7529eb29/regent/bus/cred"
+	"github.com/seed7529eb29/regent/manager/app"
+	"github.com/seed7529eb29/regent/policy"
+	"github.com/seed7529eb29/regent/policy/config"
+	"github.com/seed7529eb29/regent/policy/node"
+)
+
+// What callers need from other packages, under one roof.
+type (
+	// Application is an app written in Go (OTP: behaviour application).
+	Application = app.Application
+	// Start is what an instance of an app is told (OTP: Module:start/2).
+	Start = app.Start
+	// RestartType says what an app's end means for its node.
+	RestartType = policy.RestartType
+	// Config is a loaded configuration.
+	Config = config.Config
+	// Cookie is the secret that all nodes of a cluster share.
+	Cookie = cred.Cookie
+)
+
+// The restart types of OTP.
+const (
+	Temporary = policy.Temporary
+	Transient = policy.Transient
+	Permanent = policy.Permanent
+)
+
+// LoadConfig reads configuration files, Erlang terms or YAML; of what several
+// say the last wins. The error lists everything that is wrong, a line each with
+// file, line and column.
+func LoadConfig(files ...string) (*Config, error) { return config.Load(os.ReadFile, files...) }
+
+// LoadCookie reads a cookie file, and makes it if it is missing.
+func LoadCookie(path string) (Cookie, error) { return cred.LoadCookie(path, false) }
+
+// Options are what a node is made of. Name, Config and Cookie are needed; the
+// zero value of the rest is the default.
+type Options struct {
+	Name    string // name@host
+	Cluster string // default: "default"
+	Config  *Config
+	Cookie  Cookie
+	Hidden  bool // never a candidate, never in a barrier (erl -hidden)
+
+	// Apps are the apps of this program, made anew for each start. An app of
+	// the configuration that is not here needs a command.
+	Apps map[string]func() Application
+
+	DataDir       string // default: $XDG_STATE_HOME/regent/NAME
+	Listen        string // what the client port binds; default: its address in the port map
+	ClusterListen string // likewise the route port
+	NewCluster    bool   // no other node of this cluster runs: skips the wait for an unknown bucket
+
+	// Start are the apps that are started as soon as the node is up.
+	Start []StartRequest
+
+	Version string
+	Logger  *slog.Logger
+	// Output is called with every line that an app's process prints. It must
+	// not block. nil: the log.
+	Output func(Line)
+	// Abort ends the program when a Go app does not return although its right
+	// to run has ended. nil: os.Exit(1).
+	Abort func(reason string)
+}
+
+// StartRequest is an app to start, as by StartApp.
+type StartRequest struct {
+	App  policy.App
+	Type RestartType // empty: the app's own
+}
+
+// Line is a line of an app's output.
+type Line struct {
+	App    policy.App
+	Stderr bool
+	Text   string
+}
+
+// ErrOptions is wrapped by errors about Options, ErrConfig by those about what
+// the configuration says of this node. Both are the caller's mistakes.
+var (
+	ErrOptions = errors.New("invalid node options")
+	ErrConfig  = errors.New("invalid configuration")
+)
+
+func (o *Options) name() (node.Name, error) {
+	n, err := node.Parse(o.Name)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrOptions, err)
+	}
+	return n, nil
+}
+
+// dataDir is where a node keeps its state.
+func (o *Options) dataDir() (string, error) {
+	if o.DataDir != "" {
+		return o.DataDir, nil
+	}
+	state := os.Getenv("XDG_STATE_HOME")
+	if state == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("%w: no data directory: %w", ErrOptions, err)
+		}
+		state = filepath.Join(home, ".local", "state")
+	}
+	return filepath.Join(state, "regent", o.Cluster, o.Name), nil
+}

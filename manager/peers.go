@@ -1,0 +1,74 @@
+package manager
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/seed7529eb29/regent/embedded"
+	"github.com/seed7529eb29/regent/manager/machine"
+	"github.com/seed7529eb29/regent/policy/node"
+)
+
+const (
+	peersEvery = time.Second            // between two rounds of probes
+	peersMax   = 900 * time.Millisecond // one probe
+)
+
+// watchPeers finds out why voters are not there: whether they refuse this
+// node's cookie, or whether somebody else listens at their address. It matters
+// only until this node has a session.
+func (n *Node) watchPeers(ctx context.Context, p *parts) {
+	var refused time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(peersEvery):
+		}
+		if p.agent.Status().Session != "" {
+			return
+		}
+		accepts, refuses := n.probePeers(ctx, p)
+		switch {
+		case accepts > 0 || refuses == 0:
+			refused = time.Time{}
+		case refused.IsZero():
+			refused = time.Now()
+		case time.Since(refused) >= refusedFor:
+			n.end(Exit{Code: ExitRefused, Reason: "refused: every node that answers has another cookie", Hint: "all nodes of a cluster need the same cookie file"})
+			return
+		}
+	}
+}
+
+// probePeers asks every other voter what it thinks of us.
+func (n *Node) probePeers(ctx context.Context, p *parts) (accepts, refuses int) {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for _, peer := range n.plan.server.Voters {
+		if peer.Name == n.opts.Name {
+			continue
+		}
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, peersMax)
+			defer cancel()
+			answer := embedded.ProbePeer(ctx, n.plan.authority, peer.ClusterAddr, peer.Name)
+			mu.Lock()
+			defer mu.Unlock()
+			switch answer.Answer {
+			case embedded.Accepts:
+				accepts++
+			case embedded.OtherCookie:
+				refuses++
+				p.agent.Post(machine.RefusedBy{Node: node.Name(peer.Name)})
+			case embedded.WrongName:
+				n.end(Exit{Code: ExitConfig, Reason: fmt.Sprintf("at %s is %s, but the port map says %s", peer.ClusterAddr, answer.Name, peer.Name),
+					Hint: "all nodes need the same configuration of nodes, hosts, ports and addresses: regent config check FILE..."})
+			}
+		})
+	}
+	wg.Wait()
+	return accepts, refuses
+}

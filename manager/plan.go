@@ -1,0 +1,265 @@
+package manager
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/seed7529eb29/regent/bus"
+	"github.com/seed7529eb29/regent/bus/cred"
+	"github.com/seed7529eb29/regent/embedded"
+	"github.com/seed7529eb29/regent/manager/app"
+	"github.com/seed7529eb29/regent/manager/machine"
+	"github.com/seed7529eb29/regent/manager/osproc"
+	"github.com/seed7529eb29/regent/manager/samehost"
+	"github.com/seed7529eb29/regent/policy"
+	"github.com/seed7529eb29/regent/policy/config"
+	"github.com/seed7529eb29/regent/policy/node"
+)
+
+// plan is what options and configuration come to for this node.
+type plan struct {
+	self       node.Name
+	lease      policy.Lease
+	voters     []node.Name
+	voter      bool
+	addresses  []config.Address
+	server     embedded.Options // of a voter, without authority and directory
+	clientURLs []string         // of all voters, the own one first
+	digest     string
+	authority  *cred.Authority // derived when the node is run: it is slow
+}
+
+func (o *Options) plan() (plan, error) {
+	var p plan
+	var err error
+	if p.self, err = o.name(); err != nil {
+		return p, err
+	}
+	if _, err := bus.ParseCluster(o.Cluster); err != nil {
+		return p, fmt.Errorf("%w: %w", ErrOptions, err)
+	}
+	if o.Config == nil {
+		return p, fmt.Errorf("%w: no configuration", ErrOptions)
+	}
+	for _, f := range []func(*Options) error{p.check, p.placeVoters, p.place} {
+		if err := f(o); err != nil {
+			return p, fmt.Errorf("%w: %w", ErrConfig, err)
+		}
+	}
+	p.digest = o.Config.Digest(o.Cluster, p.voters)
+	return p, nil
+}
+
+func (p *plan) check(o *Options) error {
+	if err := o.Config.CheckNode(p.self, o.Hidden); err != nil {
+		return err
+	}
+	var err error
+	p.lease, err = o.Config.Timing(false)
+	return err
+}
+
+func (p *plan) placeVoters(o *Options) error {
+	var err error
+	p.voters, err = o.Config.Voters(p.self)
+	p.voter = slices.Contains(p.voters, p.self)
+	return err
+}
+
+// place finds this node's addresses and everybody else's.
+func (p *plan) place(o *Options) error {
+	var err error
+	if p.addresses, err = o.Config.PortMap(p.self, resolveHost); err != nil {
+		return err
+	}
+	for _, a := range p.addresses {
+		if !slices.Contains(p.voters, a.Node) {
+			continue
+		}
+		p.server.Voters = append(p.server.Voters, embedded.Peer{Name: string(a.Node), ClusterAddr: a.Cluster})
+		url := "tls://" + a.Client
+		if a.Node != p.self {
+			p.clientURLs = append(p.clientURLs, url)
+			continue
+		}
+		p.clientURLs = slices.Insert(p.clientURLs, 0, url)
+		p.placeServer(o, a)
+	}
+	if len(p.clientURLs) == 0 {
+		return fmt.Errorf("no node of the configuration runs a server: name nodes in distributed, or voters in servers")
+	}
+	return nil
+}
+
+// placeServer binds the node's own address where one was given for it, else
+// all interfaces.
+func (p *plan) placeServer(o *Options, a config.Address) {
+	s := &p.server
+	s.Name = string(p.self)
+	s.ClientListen, s.ClusterListen = a.Client, a.Cluster
+	s.ClientAdvertise, s.ClusterAdvertise = a.Client, a.Cluster
+	if !o.hasAddress(p.self) {
+		s.ClientListen, s.ClusterListen = anyHost(a.Client), anyHost(a.Cluster)
+	}
+	if o.Listen != "" {
+		s.ClientListen = o.Listen
+	}
+	if o.ClusterListen != "" {
+		s.ClusterListen = o.ClusterListen
+	}
+	s.Hosts = []string{p.self.Host()}
+	for _, addr := range []string{a.Client, a.Cluster} {
+		if host, _, err := net.SplitHostPort(addr); err == nil {
+			s.Hosts = append(s.Hosts, host)
+		}
+	}
+}
+
+func (o *Options) hasAddress(n node.Name) bool {
+	return slices.ContainsFunc(o.Config.Hosts, func(h config.Host) bool { return h.Name == n.Host() }) ||
+		slices.ContainsFunc(o.Config.Addresses, func(a config.Address) bool { return a.Node == n })
+}
+
+func anyHost(addr string) string {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	return net.JoinHostPort("0.0.0.0", port)
+}
+
+// resolveMax bounds the resolution of one host name.
+const resolveMax = 5 * time.Second
+
+// resolveHost lets two names of one machine count as one.
+func resolveHost(host string) (string, error) {
+	if net.ParseIP(host) != nil {
+		return host, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), resolveMax)
+	defer cancel()
+	addrs, err := net.DefaultResolver.LookupHost(ctx, host)
+	if err != nil {
+		return "", fmt.Errorf("%w (say where it is with hosts, --host %s=ADDRESS or REGENT_HOSTS)", err, host)
+	}
+	return slices.Min(addrs), nil
+}
+
+// machineConfig is the protocol's view of the plan.
+func (n *Node) machineConfig(p *parts, memory machine.Memory) machine.Config {
+	c := n.opts.Config
+	mc := machine.Config{
+		Self: n.plan.self, Hidden: n.opts.Hidden, Agent: p.id, PID: os.Getpid(), UID: os.Getuid(),
+		Groups: p.groups.Path(), Lease: n.plan.lease, Digest: n.plan.digest,
+		Sync: machine.Sync{
+			Mandatory: c.Sync.Mandatory, Optional: c.Sync.Optional, Timeout: c.Sync.Timeout, Defined: c.Sync.Defined,
+		},
+		FirstBoot: n.plan.voters, NewCluster: n.opts.NewCluster, Memory: memory,
+		Version: n.opts.Version, Since: time.Now().UnixMilli(),
+	}
+	for i := range c.Apps {
+		mc.Apps = append(mc.Apps, n.appConfig(&c.Apps[i], memory))
+	}
+	n.identify(&mc)
+	return mc
+}
+
+// identify lets other processes of this host prove this one's end. Where that
+// can't be done the record names no host, and the lease alone decides.
+func (n *Node) identify(mc *machine.Config) {
+	host, err := samehost.Host()
+	if err == nil {
+		var self samehost.Process
+		self, err = samehost.Self()
+		mc.Host, mc.Started = host, self.StartTime
+	}
+	if err != nil {
+		mc.Host = policy.Host{}
+		n.log.Info("no proofs by process inspection here: the lease alone decides", "cause", err)
+	}
+}
+
+func (n *Node) appConfig(a *config.App, memory machine.Memory) machine.AppConfig {
+	spec, _ := n.opts.Config.Spec(a.Name)
+	ac := machine.AppConfig{
+		App: a.Name, Spec: spec, Type: a.Type, Defined: n.defined(a),
+		Restart: machine.Restart{Max: a.Restart.Max, Within: a.Restart.Within, Backoff: a.Restart.Backoff},
+		Denied:  slices.Contains(memory.Denied, a.Name),
+	}
+	for _, perm := range n.opts.Config.Permissions {
+		if perm.App == a.Name && !perm.Permitted {
+			ac.Denied = true
+		}
+	}
+	for _, s := range n.opts.Start {
+		if s.App == a.Name {
+			ac.Start = true
+			if s.Type != "" {
+				ac.Type = s.Type
+			}
+		}
+	}
+	return ac
+}
+
+func (n *Node) defined(a *config.App) bool {
+	return len(a.Command) > 0 || n.opts.Apps[string(a.Name)] != nil
+}
+
+// runners gives each app what runs it: the Go program's own, else a command.
+func (n *Node) runners(groups *samehost.Groups) func(policy.App) (app.Runner, bool) {
+	table := map[policy.App]app.Runner{}
+	for i := range n.opts.Config.Apps {
+		a := &n.opts.Config.Apps[i]
+		if newApp := n.opts.Apps[string(a.Name)]; newApp != nil {
+			table[a.Name] = app.Go{New: newApp, StopTimeout: a.Stop.Timeout, Abort: n.opts.Abort}
+		} else if len(a.Command) > 0 {
+			table[a.Name] = n.command(a, groups)
+		}
+	}
+	return func(name policy.App) (app.Runner, bool) {
+		r, ok := table[name]
+		return r, ok
+	}
+}
+
+func (n *Node) command(a *config.App, groups *samehost.Groups) app.Runner {
+	env := map[string]string{}
+	for _, v := range a.Env {
+		env[v.Name] = v.Value
+	}
+	return &osproc.Runner{
+		Command: osproc.Command{
+			Args: a.Command, Env: env, Dir: a.Dir,
+			StopSignal: signal(a.Stop.Signal), StopTimeout: a.Stop.Timeout,
+		},
+		Ledger: groups,
+		Output: func(l osproc.Line) { n.output(Line{App: a.Name, Stderr: l.Stream == osproc.Stderr, Text: l.Text}) },
+	}
+}
+
+func (n *Node) output(l Line) {
+	if n.opts.Output != nil {
+		n.opts.Output(l)
+		return
+	}
+	n.log.Info("output", "app", string(l.App), "stderr", l.Stderr, "line", l.Text)
+}
+
+func (n *Node) args(name policy.App) []byte {
+	if a, ok := n.opts.Config.App(name); ok && a.Args != "" {
+		return []byte(a.Args)
+	}
+	return nil
+}
+
+func (n *Node) phases(name policy.App) []policy.Phase {
+	if a, ok := n.opts.Config.App(name); ok {
+		return a.StartPhases
+	}
+	return nil
+}

@@ -1,0 +1,107 @@
+package manager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/seed7529eb29/regent/kv"
+	"github.com/seed7529eb29/regent/manager/machine"
+	"github.com/seed7529eb29/regent/policy"
+)
+
+// store is the agent's port to the bucket. The bucket is opened in the
+// background by Watch: a node hears heartbeats and passes its barrier before
+// JetStream has a quorum.
+type store struct {
+	nc     *nats.Conn
+	opts   kv.Options
+	log    *slog.Logger
+	fatal  func(error) // the bucket will never be ours
+	opened atomic.Pointer[opened]
+}
+
+type opened struct {
+	kv     *kv.Store
+	ledger *kv.Ledger
+}
+
+// errNotOpen is why a write has no outcome yet: it was not sent.
+var errNotOpen = errors.New("the bucket is not open yet")
+
+// Watch opens the bucket and then follows it until ctx ends.
+func (s *store) Watch(ctx context.Context, deliver func(policy.View)) error {
+	if s.opened.Load() == nil {
+		if err := s.open(ctx, deliver); err != nil {
+			return err
+		}
+	}
+	return s.opened.Load().kv.Watch(ctx, deliver)
+}
+
+func (s *store) open(ctx context.Context, deliver func(policy.View)) error {
+	opts := s.opts
+	opts.Waiting = func(err error) {
+		s.log.Debug("store", "waits", err)
+		deliver(policy.View{Lost: err.Error()})
+	}
+	b, err := kv.Open(ctx, s.nc, opts)
+	if err != nil {
+		if ctx.Err() == nil && s.fatal != nil {
+			s.fatal(err)
+		}
+		return err
+	}
+	ledger, err := kv.OpenLedger(ctx, b)
+	if err != nil {
+		return err
+	}
+	s.opened.Store(&opened{b, ledger})
+	return nil
+}
+
+func (s *store) CAS(ctx context.Context, w policy.Write) (policy.Revision, policy.Outcome, error) {
+	o := s.opened.Load()
+	if o == nil {
+		return 0, policy.OutcomeUnknown, errNotOpen
+	}
+	return o.kv.CAS(ctx, w)
+}
+
+func (s *store) Read(ctx context.Context, key policy.Key) (policy.Cell, error) {
+	o := s.opened.Load()
+	if o == nil {
+		return policy.Cell{}, errNotOpen
+	}
+	return o.kv.Read(ctx, key)
+}
+
+// Append writes a line of history.
+func (s *store) Append(ctx context.Context, h machine.History, at int64, id string) error {
+	o := s.opened.Load()
+	if o == nil {
+		return errNotOpen
+	}
+	_, err := o.ledger.Append(ctx, kv.Event{
+		Time: time.UnixMilli(at).UTC(), Type: kv.EventType(h.Type), App: h.App, Node: h.Node,
+		From: h.From, Epoch: h.Epoch, Detail: h.Detail,
+	}, id)
+	if err != nil {
+		return fmt.Errorf("append event: %w", err)
+	}
+	return nil
+}
+
+// quorum is what the store says of itself; the zero value before it is open.
+func (s *store) quorum(ctx context.Context) (kv.Quorum, error) {
+	o := s.opened.Load()
+	if o == nil {
+		return kv.Quorum{}, errNotOpen
+	}
+	return o.kv.Quorum(ctx)
+}

@@ -1,0 +1,124 @@
+package osproc
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seed7529eb29/regent/manager/samehost"
+)
+
+// child is a process that waits to become a command, and later its group. From
+// its birth until reap its number belongs to it, dead or alive.
+type child struct {
+	plan   plan
+	proc   *os.Process
+	group  samehost.Group
+	gate   pipe // this process writes: go on
+	report pipe // the child writes: what it was about to do, and why not
+}
+
+// spawn starts this program again, in a new process group; see Main for what
+// happens there.
+func spawn(p plan, stdio []*os.File) (*child, error) {
+	if !mainCalled.Load() {
+		return nil, ErrNoMain
+	}
+	c := &child{plan: p}
+	if err := c.open(); err != nil {
+		return nil, err
+	}
+	err := c.start(stdio)
+	// The child has its own copies; with these closed, the end of the child is
+	// the end of the pipe.
+	closeAll(c.gate.r, c.report.w)
+	if err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *child) open() (err error) {
+	if c.gate, err = newPipe(); err != nil {
+		return err
+	}
+	if c.report, err = newPipe(); err != nil {
+		c.gate.close()
+	}
+	return err
+}
+
+func (c *child) close() { c.gate.close(); c.report.close() }
+
+func (c *child) start(stdio []*os.File) (err error) {
+	argv := append([]string{shimName, c.plan.dir, c.plan.path}, c.plan.args...)
+	// Not the path of the program: it may have been replaced since.
+	c.proc, err = os.StartProcess("/proc/self/exe", argv, &os.ProcAttr{
+		Env:   append(c.plan.env, shimParent+"="+strconv.Itoa(os.Getpid())),
+		Files: append(stdio, c.gate.r, c.report.w),
+		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+	})
+	if err != nil {
+		if e, ok := errors.AsType[*fs.PathError](err); ok {
+			err = e.Err
+		}
+		return fmt.Errorf("start a process for %q: %w", c.plan.path, err)
+	}
+	c.group.PGID = c.proc.Pid
+	leader, err := samehost.Find(c.proc.Pid)
+	if err != nil {
+		c.kill()
+		c.reap()
+		return err
+	}
+	c.group.StartTime = leader.StartTime
+	return nil
+}
+
+// release lets the child become the command. It returns nil when it has.
+func (c *child) release() error {
+	_, _ = c.gate.w.Write([]byte{0}) // to a dead child in vain, as the report tells
+	text, err := c.report.message()
+	c.close()
+	if err != nil {
+		return err
+	}
+	return parseReport(text, c.plan)
+}
+
+// awaitLeader returns when the first process of the group has ended, and leaves
+// it a zombie.
+func (c *child) awaitLeader() {
+	for unix.Waitid(unix.P_PID, c.group.PGID, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+	}
+}
+
+// signal asks the group to end, and a stopped group to hear it.
+func (c *child) signal(sig syscall.Signal) {
+	_ = unix.Kill(-c.group.PGID, sig)
+	_ = unix.Kill(-c.group.PGID, unix.SIGCONT)
+}
+
+func (c *child) kill() { _ = unix.Kill(-c.group.PGID, unix.SIGKILL) }
+
+// othersAlive looks for a living process in the group. What can't be looked at
+// is alive.
+func (c *child) othersAlive() bool {
+	members, err := samehost.Members(c.group.PGID)
+	return err != nil || len(members) > 0
+}
+
+func (c *child) reap() *os.ProcessState {
+	state, err := c.proc.Wait()
+	if err != nil {
+		panic(fmt.Sprintf("reap child %d: %v", c.group.PGID, err)) // somebody else has reaped it
+	}
+	c.close()
+	return state
+}

@@ -6,8 +6,10 @@
 // outcomes. OK and Refused say what happened; Unknown says that the write may
 // have been applied, or may yet be: a timed-out CAS was seen to land seconds
 // later. The store never repeats a request whose outcome is unknown; whoever
-// called it may repeat the identical [policy.Write], and the message id makes
-// the server answer with the revision of the first one.
+// called it may repeat the identical [policy.Write] within two minutes, and is
+// told the revision of the first one. (The server does that by the message id,
+// except that a stream with one replica refuses the repetition; CAS then finds
+// the first one by reading.)
 //
 // [Store.Read] asks the leader of the bucket's stream. Its answer may be old
 // for as long as a leader that was cut off has not noticed (10 s with stock

@@ -114,7 +114,7 @@ func (w *World) settle(how rest) {
 func (w *World) checkCalls() {
 	for _, id := range slices.Sorted(maps.Keys(w.calls)) {
 		c := w.calls[id]
-		if c.life == c.agent.life && !c.alone && c.verb != machine.VerbTakeover {
+		if c.life == c.agent.life && !c.alone {
 			w.check.Fail("I5", "%s has not answered call %d (%s)", c.agent.name, id, c.verb)
 		} else {
 			delete(w.calls, id)

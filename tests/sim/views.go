@@ -17,7 +17,7 @@ type view struct {
 	last    Time            // when the latest change in flight arrives: they keep their order
 	loading bool
 	most    policy.Revision // the most that was ever delivered
-	old     bool            // the latest snapshot went back behind it: another one is due
+	old     bool            // the latest snapshot went back behind it, and was found out: another one is due
 }
 
 // publish sends a write to all watchers, each in its own time.
@@ -85,7 +85,7 @@ func (w *World) snapshotArrives(a *agent, gen uint64) {
 	}
 	snap := w.store.snapshot(at)
 	v.current, v.seq, v.gen = true, snap.Seq, v.gen+1
-	v.old, v.most = snap.Seq < v.most, max(v.most, snap.Seq)
+	v.old, v.most = snap.Seq < v.most && w.stores.happens(0.5), max(v.most, snap.Seq)
 	for _, c := range snap.Cells {
 		w.check.Saw(a.life, c)
 	}

@@ -29,7 +29,7 @@ func (c *Checker) Converged(name policy.App, st Standing) string {
 	case !a.exists && len(st.Candidates) > 0:
 		return "it is started, but there is no record"
 	case !a.exists || rec.Want == policy.WantStopped || len(st.Candidates) == 0:
-		return idle(rec, alive, len(st.Candidates) == 0)
+		return c.idle(rec, alive, len(st.Candidates) == 0)
 	case len(alive) == 0:
 		return a.absent(st)
 	}
@@ -43,7 +43,7 @@ func (c *Checker) Stopped(name policy.App) string {
 	if a.exists && a.record.Want != policy.WantStopped {
 		return "it is to run although it was stopped"
 	}
-	return idle(&a.record, c.aliveOf(name), false)
+	return c.idle(&a.record, c.aliveOf(name), false)
 }
 
 // Wanted reports whether the cluster was told to run the app.
@@ -63,13 +63,13 @@ func (c *Checker) aliveOf(name policy.App) (alive []instance) {
 
 // idle: nothing should run. unable means that no node can, so that a record
 // may still name an owner that has died.
-func idle(rec *policy.AppRecord, alive []instance, unable bool) string {
+func (c *Checker) idle(rec *policy.AppRecord, alive []instance, unable bool) string {
 	switch {
 	case len(alive) > 0:
 		return fmt.Sprintf("%s runs although it should not", alive[0].name())
 	case unable:
 		return ""
-	case !rec.Next.Empty():
+	case c.live(rec.Next):
 		return fmt.Sprintf("reserved for %s", rec.Next.Node)
 	}
 	return ""

@@ -37,20 +37,18 @@ var refusals = map[machine.RefusalKind]error{
 	machine.RefuseClosing:        ErrClosing,
 }
 
-// refused is a refusal with its reason; it is the sentinel of its kind too.
-type refused struct {
-	kind   error
-	reason string
-}
+// refused is a refusal in the words of this package: the sentinel of its kind,
+// with the reason.
+type refused struct{ *machine.Refusal }
 
 func (r refused) Error() string {
-	if r.reason == "" {
-		return r.kind.Error()
+	if r.Reason == "" {
+		return refusals[r.Kind].Error()
 	}
-	return r.kind.Error() + ": " + r.reason
+	return refusals[r.Kind].Error() + ": " + r.Reason
 }
 
-func (r refused) Unwrap() error { return r.kind }
+func (r refused) Unwrap() []error { return []error{refusals[r.Kind], r.Refusal} }
 
 // StartApp starts an app on this node (OTP: application:start/2): the node
 // takes part in running it. It returns when the app runs, wherever the decision
@@ -61,7 +59,7 @@ func (r refused) Unwrap() error { return r.kind }
 // Errors: ErrUnknownApp, ErrUndefined, ErrAlreadyStarted, ErrStartFailed with
 // node and reason, ErrStopped, ErrClosing, ErrNotRunning, the cause of ctx.
 func (n *Node) StartApp(ctx context.Context, a policy.App, t RestartType) error {
-	return n.call(ctx, machine.Command{Verb: machine.VerbStart, App: a, Type: t})
+	return n.Call(ctx, machine.Command{Verb: machine.VerbStart, App: a, Type: t})
 }
 
 // StopApp stops an app on this node (OTP: application:stop/1): where it runs,
@@ -70,14 +68,14 @@ func (n *Node) StartApp(ctx context.Context, a policy.App, t RestartType) error 
 //
 // Errors: ErrUnknownApp, ErrNotStarted, ErrClosing, ErrNotRunning, the cause of ctx.
 func (n *Node) StopApp(ctx context.Context, a policy.App) error {
-	return n.call(ctx, machine.Command{Verb: machine.VerbStop, App: a})
+	return n.Call(ctx, machine.Command{Verb: machine.VerbStop, App: a})
 }
 
 // StopEverywhere is StopApp with effect on the cluster from any node: the app
 // is stopped wherever it runs. Other nodes keep taking part; a later start on
 // one of them runs it again.
 func (n *Node) StopEverywhere(ctx context.Context, a policy.App) error {
-	return n.call(ctx, machine.Command{Verb: machine.VerbStop, App: a, All: true})
+	return n.Call(ctx, machine.Command{Verb: machine.VerbStop, App: a, All: true})
 }
 
 // Takeover moves an app here, whatever the priority (OTP:
@@ -87,7 +85,7 @@ func (n *Node) StopEverywhere(ctx context.Context, a policy.App) error {
 // Errors: ErrUnknownApp, ErrNotRunningDistributed, ErrAlreadyRunningLocally,
 // ErrStartFailed, ErrStopped, ErrClosing, ErrNotRunning, the cause of ctx.
 func (n *Node) Takeover(ctx context.Context, a policy.App, t RestartType) error {
-	return n.call(ctx, machine.Command{Verb: machine.VerbTakeover, App: a, Type: t})
+	return n.Call(ctx, machine.Command{Verb: machine.VerbTakeover, App: a, Type: t})
 }
 
 // Permit says whether this node may run an app (OTP: application:permit/2).
@@ -96,17 +94,19 @@ func (n *Node) Takeover(ctx context.Context, a policy.App, t RestartType) error 
 //
 // Errors: ErrUnknownApp, ErrClosing, ErrNotRunning, the cause of ctx.
 func (n *Node) Permit(ctx context.Context, a policy.App, permitted bool) error {
-	return n.call(ctx, machine.Command{Verb: machine.VerbPermit, App: a, Permitted: permitted})
+	return n.Call(ctx, machine.Command{Verb: machine.VerbPermit, App: a, Permitted: permitted})
 }
 
-func (n *Node) call(ctx context.Context, c machine.Command) error {
+// Call gives any command to the node and waits for its answer; the other calls
+// are made of it.
+func (n *Node) Call(ctx context.Context, c machine.Command) error {
 	a := n.running()
 	if a == nil {
 		return ErrNotRunning
 	}
 	err := a.Call(ctx, c)
 	if refusal, ok := errors.AsType[*machine.Refusal](err); ok {
-		return refused{refusals[refusal.Kind], refusal.Reason}
+		return refused{refusal}
 	}
 	if errors.Is(err, agent.ErrEnded) {
 		return ErrNotRunning
@@ -118,4 +118,20 @@ func (n *Node) running() *agent.Agent {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.agent
+}
+
+// View is what the core knows, without a question to anybody. It must not be
+// changed.
+func (n *Node) View() *machine.Status {
+	if a := n.running(); a != nil {
+		return a.Status()
+	}
+	return &machine.Status{Node: n.plan.self}
+}
+
+// Note adds a line to the history of the cluster.
+func (n *Node) Note(h machine.History) {
+	if a := n.running(); a != nil {
+		a.Note(h)
+	}
 }

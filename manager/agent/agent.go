@@ -61,8 +61,12 @@ type Agent struct {
 	work    sync.WaitGroup                 // goroutines that perform actions
 	disk    chan machine.Remember
 	history chan entry
-	exit    *Exit
-	done    chan struct{}
+
+	historyMu     sync.RWMutex
+	historyClosed bool // under historyMu
+
+	exit *Exit
+	done chan struct{}
 }
 
 // New makes a node whose barrier begins when Run is called.
@@ -166,7 +170,7 @@ func (n *Agent) Run(ctx context.Context) Exit {
 
 	n.inbox.close()
 	n.endRuns()
-	close(n.history)
+	n.closeHistory()
 	defer time.AfterFunc(historyEnd, given).Stop()
 	ledger.Wait()
 	cancel()

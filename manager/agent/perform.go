@@ -37,7 +37,7 @@ func (n *Agent) perform(ctx context.Context, a machine.Action) {
 	case machine.Reply:
 		n.reply(a)
 	case machine.Emit:
-		n.record(a.Record)
+		n.Note(a.Record)
 	case machine.Exit:
 		n.exit = &Exit{Code: a.Code, Reason: a.Reason, Hint: a.Hint}
 	}
@@ -167,13 +167,27 @@ const (
 	historyEnd   = time.Second            // for what waits when the node ends
 )
 
-func (n *Agent) record(h machine.History) {
+// Note writes a line of history to the log, and to the ledger as soon as the
+// store lets it. It never blocks.
+func (n *Agent) Note(h machine.History) {
 	n.log.Info(h.Type, "app", string(h.App), "node", string(h.Node), "from", string(h.From), "epoch", uint64(h.Epoch), "detail", h.Detail)
+	n.historyMu.RLock()
+	defer n.historyMu.RUnlock()
+	if n.historyClosed {
+		return
+	}
 	select {
 	case n.history <- entry{h, n.opts.Clock.Wall(), n.opts.Machine.NewID()}:
 	default:
 		n.log.Warn("history is full: this line is only in the log", "type", h.Type)
 	}
+}
+
+func (n *Agent) closeHistory() {
+	n.historyMu.Lock()
+	defer n.historyMu.Unlock()
+	n.historyClosed = true
+	close(n.history)
 }
 
 // keepHistory writes the ledger in order, trying each line until it is there

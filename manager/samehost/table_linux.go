@@ -20,19 +20,34 @@ func Self() (Process, error) { return Find(os.Getpid()) }
 // Find looks a process up. The error wraps fs.ErrNotExist when there is none,
 // not even a zombie.
 func Find(pid int) (Process, error) {
-	content, err := readProc(pid, "stat")
+	p, err := find(pid)
+	if errors.Is(err, unix.ESRCH) { // it ended between the opening and the reading
+		err = fs.ErrNotExist
+	}
 	if err != nil {
 		return Process{}, fmt.Errorf("find process %d: %w", pid, err)
 	}
-	return parseStat(string(content))
+	return p, nil
 }
 
-func readProc(pid int, file string) ([]byte, error) {
-	content, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/" + file)
-	if errors.Is(err, unix.ESRCH) { // it ended between the opening and the reading
-		return nil, fs.ErrNotExist
+// statMax holds the fields of /proc/PID/stat that are of interest: the command,
+// of at most 64 bytes, and 21 numbers.
+const statMax = 1024
+
+// find reads with bare system calls, since it is done for every process of the
+// host before an instance is called gone, and hand-overs wait for that.
+func find(pid int) (Process, error) {
+	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/stat", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return Process{}, err
 	}
-	return content, err
+	var content [statMax]byte
+	n, err := unix.Read(fd, content[:])
+	_ = unix.Close(fd)
+	if err != nil {
+		return Process{}, err
+	}
+	return parseStat(string(content[:n]))
 }
 
 // Members lists the processes of a group that are not gone.
@@ -41,16 +56,12 @@ func readProc(pid int, file string) ([]byte, error) {
 // overlooked. So an empty list is proof only of a group that was killed before
 // as a whole: what has a SIGKILL pending doesn't fork.
 func Members(pgid int) ([]Process, error) {
-	entries, err := os.ReadDir("/proc")
+	pids, err := list()
 	if err != nil {
 		return nil, fmt.Errorf("list processes: %w", err)
 	}
 	var members []Process
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
+	for _, pid := range pids {
 		p, err := Find(pid)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -61,6 +72,22 @@ func Members(pgid int) ([]Process, error) {
 		}
 	}
 	return members, nil
+}
+
+// list is the pids of all processes.
+func list() (pids []int, err error) {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil, err
+	}
+	names, err := dir.Readdirnames(-1)
+	_ = dir.Close()
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, err
 }
 
 // Alive reports whether anything of the group is alive. When it says false,
@@ -122,7 +149,7 @@ func (g Group) recognized(members []Process, session policy.Session) bool {
 
 // hasEnv looks into the environment that a process was started with.
 func hasEnv(pid int, variable string) bool {
-	content, err := readProc(pid, "environ")
+	content, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
 	if err != nil {
 		return false
 	}

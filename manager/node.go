@@ -127,8 +127,10 @@ func (n *Node) run(ctx context.Context) Exit {
 	var watching sync.WaitGroup
 	watch, stop := context.WithCancel(ctx)
 	watching.Go(func() { n.watchPeers(watch, parts) })
+	watching.Go(func() { n.watchLeader(watch, parts) })
+	watching.Go(func() { n.watchSpec(watch, parts) })
 	watching.Go(func() { n.tidy(watch, parts) })
-	exit := parts.agent.Run(ctx)
+	exit := n.explainDigest(parts, parts.agent.Run(ctx))
 	stop()
 	watching.Wait()
 	return exit

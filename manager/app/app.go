@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"time"
 
 	"github.com/seed7529eb29/regent/policy"
 	"github.com/seed7529eb29/regent/policy/node"
@@ -20,9 +19,6 @@ var ErrStopped = errors.New("app is being stopped")
 // ErrStopTimeout is the cause of the kill that follows a stop which took
 // longer than the stop timeout.
 var ErrStopTimeout = errors.New("not stopped within the stop timeout")
-
-// DefaultStopTimeout is how long a stop may take where nothing else is said.
-const DefaultStopTimeout = 10 * time.Second
 
 // Start is what an instance is told (OTP: the arguments of Module:start/2).
 type Start struct {

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +17,7 @@ const KillGrace = 50 * time.Millisecond
 type Go struct {
 	// New makes the Application of one start. It must be set.
 	New func() Application
-	// StopTimeout bounds a stop, from Stop to Done. 0 means DefaultStopTimeout.
+	// StopTimeout bounds a stop, from Stop to Done. 0 makes every stop a kill.
 	StopTimeout time.Duration
 	// Abort ends this process at once and doesn't return. It is called when a
 	// killed app has not returned within KillGrace. nil means os.Exit(1)
@@ -31,7 +30,7 @@ func (g Go) Start(s Start) Instance {
 	i := &instance{
 		app:     g.New(),
 		start:   s,
-		timeout: cmp.Or(g.StopTimeout, DefaultStopTimeout),
+		timeout: g.StopTimeout,
 		abort:   g.Abort,
 		started: make(chan struct{}),
 		stop:    make(chan struct{}),

@@ -410,7 +410,7 @@ func TestConfirmOnce(t *testing.T) {
 
 func TestFunc(t *testing.T) {
 	var got Start
-	g := Go{New: func() Application {
+	g := Go{StopTimeout: time.Minute, New: func() Application {
 		return Func(func(_ context.Context, s Start) error { got = s; return nil })
 	}}
 	i := g.Start(Start{Epoch: 3})

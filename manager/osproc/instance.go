@@ -55,7 +55,7 @@ func (i *instance) Stop() {
 		return
 	}
 	i.child.signal(cmp.Or(i.runner.Command.StopSignal, syscall.SIGTERM))
-	timeout := cmp.Or(i.runner.Command.StopTimeout, app.DefaultStopTimeout)
+	timeout := i.runner.Command.StopTimeout
 	i.limit = time.AfterFunc(timeout, func() { i.Kill(fmt.Errorf("%w (%v)", app.ErrStopTimeout, timeout)) })
 }
 

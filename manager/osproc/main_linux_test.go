@@ -125,7 +125,7 @@ type rig struct {
 
 func newRig(args ...string) *rig {
 	r := &rig{output: NewRing(1 << 20)}
-	r.Command.Args = args
+	r.Command.Args, r.Command.StopTimeout = args, time.Minute
 	r.Ledger, r.Output = &r.ledger, r.output.Add
 	return r
 }

@@ -445,3 +445,21 @@ func BenchmarkStart(b *testing.B) {
 		<-i.Done()
 	}
 }
+
+func TestSignalNames(t *testing.T) {
+	for name, want := range map[string]syscall.Signal{"TERM": syscall.SIGTERM, "WINCH": syscall.SIGWINCH, "KILL": syscall.SIGKILL, "": 0, "SIGTERM": 0, "9": 0} {
+		if got, err := Signal(name); got != want || (err == nil) != (want != 0) {
+			t.Errorf("%q: %v, %v", name, got, err)
+		}
+	}
+}
+
+func TestStopWithoutATimeoutKills(t *testing.T) {
+	r := shell(`trap "" TERM; echo up; sleep 1000`)
+	r.Command.StopTimeout = 0
+	i := r.up(t)
+	i.Stop()
+	if e := i.Exit(); e.Normal {
+		t.Errorf("exit %+v", e)
+	}
+}

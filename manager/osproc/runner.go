@@ -26,10 +26,9 @@ type Command struct {
 	Env map[string]string
 	// Dir is the working directory; empty means that of this process.
 	Dir string
-	// StopSignal asks the group to end. 0 means SIGTERM.
+	// StopSignal asks the group to end (see Signal). 0 means SIGTERM.
 	StopSignal syscall.Signal
-	// StopTimeout is the time from the stop signal to SIGKILL. 0 means
-	// app.DefaultStopTimeout.
+	// StopTimeout is the time from the stop signal to SIGKILL. 0 is none.
 	StopTimeout time.Duration
 }
 

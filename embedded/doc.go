@@ -20,9 +20,13 @@
 //
 // What it demands:
 //
-//   - The first boot needs all voters once: a raft group with an empty log
-//     elects nobody until every configured peer votes. Afterwards a majority is
-//     enough. [Server.WaitReady] waits for that and says who is missing.
+//   - The first boot needs all voters once: a vote from a voter with an empty
+//     log counts only when every voter votes. Afterwards a majority is enough.
+//     [Server.WaitReady] waits for that and says who is missing.
+//   - The same holds for each stream: a voter that has stored nothing of it yet
+//     is no part of its majority. Who makes a stream should wait until all its
+//     replicas are current; if the others die before, the stream has no leader
+//     until one of them is back.
 //   - All voters name the same voters, themselves included: one too many and
 //     there is never a leader.
 //   - The name of a voter never changes. Its raft peer id is a hash of it.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -270,6 +271,48 @@ func (c *Cluster) StreamLeader(stream string) int {
 		return leader >= 0
 	})
 	return leader
+}
+
+// MetaLeader is the member that leads JetStream's meta group, without which no
+// stream is made, as soon as one does.
+func (c *Cluster) MetaLeader() int {
+	c.t.Helper()
+	nc := c.System()
+	defer nc.Close()
+	leader := -1
+	Eventually(c.t, "JetStream has a leader", func() bool {
+		msg, err := nc.Request("$SYS.REQ.SERVER.PING.JSZ", nil, requestMax)
+		if err != nil {
+			return false
+		}
+		var reply struct {
+			Data struct {
+				Meta *jetstream.ClusterInfo `json:"meta_cluster"`
+			} `json:"data"`
+		}
+		leader = -1
+		if json.Unmarshal(msg.Data, &reply) == nil {
+			leader = c.index(reply.Data.Meta)
+		}
+		return leader >= 0
+	})
+	return leader
+}
+
+// WaitCurrent waits until every replica of the stream is up to date. Before
+// that, a majority that includes one which is still empty elects nobody.
+func (c *Cluster) WaitCurrent(stream string) {
+	c.t.Helper()
+	js := c.jetStream()
+	Eventually(c.t, "all replicas of "+stream+" are current", func() bool {
+		s, err := js.Stream(c.t.Context(), stream)
+		if err != nil || s.CachedInfo().Cluster == nil || s.CachedInfo().Cluster.Leader == "" {
+			return false
+		}
+		return !slices.ContainsFunc(s.CachedInfo().Cluster.Replicas, func(p *jetstream.PeerInfo) bool {
+			return !p.Current || p.Offline || p.Lag > 0
+		})
+	})
 }
 
 func (c *Cluster) index(info *jetstream.ClusterInfo) int {

@@ -60,32 +60,46 @@ func marked(variable string) (left []samehost.Process) {
 const (
 	agentScript = "OSPROC_TEST_AGENT"
 	agentHang   = "OSPROC_TEST_HANG" // hang when the group is recorded, before the exec
+	agentList   = "OSPROC_TEST_LIST" // file of the list of groups
 )
+
+const agentSession = "11111111-2222-3333-4444-555555555555"
 
 // agent is a process that runs a script as an app until it is killed. It
 // prints the group, then what the app prints.
 func agent(script string) {
 	r := &Runner{
 		Command: Command{Args: []string{"/bin/sh", "-c", script}},
-		Ledger:  announcer{},
 		Output:  func(l Line) { fmt.Println(l.Text) },
 	}
-	e := r.Start(app.Start{App: "a"}).Exit()
+	if path := os.Getenv(agentList); path != "" {
+		list, err := samehost.CreateGroups(path)
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		r.Ledger = announcer{list}
+	} else {
+		r.Ledger = announcer{&ledger{}}
+	}
+	e := r.Start(app.Start{App: "a", Session: agentSession}).Exit()
 	fmt.Println("exit", e.Reason)
 	os.Exit(1)
 }
 
-type announcer struct{}
+// announcer is a Ledger that also prints the group.
+type announcer struct{ Ledger }
 
-func (announcer) Add(g samehost.Group) error {
+func (a announcer) Add(g samehost.Group) error {
+	if err := a.Ledger.Add(g); err != nil {
+		return err
+	}
 	fmt.Println(g.PGID, g.StartTime)
 	if os.Getenv(agentHang) != "" {
 		time.Sleep(time.Hour)
 	}
 	return nil
 }
-
-func (announcer) Remove(samehost.Group) {}
 
 // ledger is a Ledger that keeps what it is told.
 type ledger struct {

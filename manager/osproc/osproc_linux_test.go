@@ -312,7 +312,8 @@ func TestStopTimeoutCoversTheWholeGroup(t *testing.T) {
 // A process that left the group is beyond the instance's reach, and mustn't
 // hold it up.
 func TestDaemonDoesNotHoldUpDone(t *testing.T) {
-	r := shell("setsid sleep 1000 & echo $!; sleep 0.05")
+	r := shell(`setsid sh -c 'echo $$ > pid; exec sleep 1000' & while ! [ -s pid ]; do sleep 0.01; done; cat pid`)
+	r.Command.Dir = t.TempDir()
 	i := r.run(t)
 	select {
 	case <-i.Done():
@@ -406,6 +407,36 @@ func TestKilledAgentTakesItsAppAlong(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "app gone", func() bool { return gone(pid) })
+}
+
+// The kernel ends the command with the agent, but not what the command has
+// started: that is left to whoever reads the list.
+func TestLeftoversOfAKilledAgentAreFoundByTheList(t *testing.T) {
+	list := filepath.Join(t.TempDir(), "groups")
+	agent, pid, output := agentUp(t, `sleep 1000 & echo up; wait`, agentList+"="+list)
+	if line, err := output.ReadString('\n'); line != "up\n" {
+		t.Fatal(line, err)
+	}
+	self, err := samehost.Find(agent.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := policy.SessionRecord{Node: "n1@h", Session: agentSession, UID: os.Getuid(), PID: self.PID, StartTime: self.StartTime, Groups: list}
+	if rec.Host, err = samehost.Host(); err != nil {
+		t.Fatal(err)
+	}
+	if err := agent.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "app gone", func() bool { return gone(pid) })
+	eventually(t, "agent gone", func() bool { return gone(rec.PID) })
+	if proved, err := samehost.Prove(rec); proved || err != nil {
+		t.Errorf("proof beside a living grandchild: %t, %v", proved, err)
+	}
+	if n, err := samehost.KillLeftovers(rec); n != 1 || err != nil {
+		t.Errorf("KillLeftovers: %d, %v", n, err)
+	}
+	eventually(t, "proof", func() bool { proved, err := samehost.Prove(rec); return proved && err == nil })
 }
 
 func TestAgentKilledBeforeTheExecExecutesNothing(t *testing.T) {

@@ -43,6 +43,8 @@ type Ledger interface {
 	Remove(group samehost.Group)
 }
 
+var _ Ledger = (*samehost.Groups)(nil)
+
 // Runner starts instances of one command. It implements app.Runner.
 type Runner struct {
 	Command Command

@@ -22,6 +22,7 @@ type agent struct {
 	life checkers.Life // 0: down
 	m    *machine.Machine
 	runs []*run // app processes of this life
+	held bool   // it is to stay down
 	left int    // app processes of any life that are still there
 
 	tickAt  Time // 0: none is scheduled
@@ -52,7 +53,7 @@ func (a *agent) renews(r machine.RequestID) bool { return r == a.renewal }
 
 // boot starts the agent, once every process of its former life is gone.
 func (w *World) boot(a *agent) {
-	if a.life != 0 {
+	if a.life != 0 || a.held {
 		return
 	}
 	if a.left > 0 {

@@ -62,6 +62,7 @@ func (w *World) wakeNodes(how rest) (down []node.Name) {
 		clear(a.told)
 		if how == restFew && w.work.happens(0.4) {
 			w.crash(a)
+			a.held = true
 			down = append(down, a.name)
 			continue
 		}

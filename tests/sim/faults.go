@@ -112,6 +112,12 @@ func (w *World) allowed(k faultKind) bool {
 // begin makes a storm the weather.
 func (w *World) begin(r round) {
 	w.round = r
+	for _, a := range w.agents {
+		if a.held {
+			a.held = false
+			w.after(w.faulty.scale(100*time.Millisecond, time.Minute), func() { w.boot(a) })
+		}
+	}
 	for k := range r.every {
 		if r.every[k] > 0 {
 			w.nextFault(faultKind(k), r.number)

@@ -23,6 +23,7 @@ var (
 	flagHours    = flag.Float64("hours", 10, "simulated hours of a life")
 	flagSeeds    = flag.Int("seeds", 0, "TestSim: how many lives; 0: as many as fit into -duration")
 	flagFrom     = flag.Uint64("from", 1, "TestSim: the first seed")
+	flagKeep     = flag.Bool("keep", false, "TestSim: go on after a failing life, and tell only its violation")
 	flagDuration = flag.Duration("duration", 40*time.Second, "TestSim: begin no life after this much real time")
 )
 
@@ -159,7 +160,10 @@ func liveMany(t *testing.T, from uint64, hours float64, more func(n int) bool) (
 				sum.hours += w.Now().Hours()
 				sum.stats.Add(w.Stats)
 				mu.Unlock()
-				if v != nil {
+				switch {
+				case v != nil && *flagKeep:
+					t.Errorf("seed %d at %v: %v", seed, w.Now(), v)
+				case v != nil:
 					failed.Store(true)
 					t.Error(failure(seed, hours, NewKnobs))
 				}

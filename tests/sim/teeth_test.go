@@ -192,7 +192,7 @@ var teeth = []tooth{
 		{fileRecord, "return c.Rev > s.SRev", "return false"},
 	}},
 	{"a live cell is overwritten by a restart", []edit{
-		{fileSession, "return rec == nil || rec.Agent == m.cfg.Agent", "return true"},
+		{fileSession, "return rec == nil || rec.Agent == m.cfg.Agent", "return rec == nil || rec.Agent != \"\""},
 	}},
 	{"registered while processes are alive", []edit{
 		{fileSession, "|| m.anyDistributed() ", ""},

@@ -299,12 +299,12 @@ func TestStopGivesTheWholeGroupItsTime(t *testing.T) {
 }
 
 func TestStopTimeoutCoversTheWholeGroup(t *testing.T) {
-	r := shell(`(trap "" TERM; echo up; exec sleep 1000) & echo $!; wait`)
+	r := shell(`sh -c 'trap "" TERM; echo $$; echo up; exec sleep 1000' & wait`)
 	r.Command.StopTimeout = 50 * time.Millisecond
 	i := r.up(t)
 	i.Stop()
 	<-i.Done()
-	if pid, _, _ := strings.Cut(strings.ReplaceAll(r.text(), "up\n", ""), "\n"); !gone(atoi(t, pid)) {
+	if pid := strings.Fields(r.text())[0]; !gone(atoi(t, pid)) {
 		t.Errorf("grandchild %s outlived its instance", pid)
 	}
 }

@@ -92,6 +92,9 @@ func (m *Machine) beginStart(a *app, t policy.RestartType) {
 	if t == "" {
 		t = a.Type
 	}
+	if a.stopping {
+		m.refuseCalls(a, VerbStop, &Refusal{RefuseOvertaken, "started again"})
+	}
 	a.starting = policy.FirstWait
 	if a.started {
 		a.starting = policy.FirstGo
@@ -243,7 +246,8 @@ func (m *Machine) stopSettled(c *call) (bool, *Refusal) {
 	if !c.all {
 		return here, nil
 	}
-	return here && (a.rec == nil || a.rec.Owner.Empty() || m.ended(a.rec.Owner)), nil
+	// Wanted again means that it was stopped, and started since.
+	return here && (a.rec == nil || a.rec.Owner.Empty() || m.ended(a.rec.Owner) || a.rec.Want == policy.WantRun), nil
 }
 
 func (m *Machine) takeoverSettled(a *app) (bool, *Refusal) {

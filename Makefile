@@ -1,3 +1,62 @@
 # Thin verbs; .ci/run calls the same ones.
-build:
-	go build -o bin/regent ./cmd/regent
+
+.DEFAULT_GOAL := build
+.PHONY: build demo demo-fast test race lint sim teeth fuzz bench clean
+
+# The version is that of the tag, if there is one; the commit comes from the
+# build information of Go, which only has it where git is content with the
+# directory.
+VERSION  ?= $(shell git describe --tags --dirty 2>/dev/null)
+BUILDVCS := $(if $(shell git rev-parse HEAD 2>/dev/null),auto,false)
+
+build: ## the program, bin/regent
+	go build -trimpath -buildvcs=$(BUILDVCS) -ldflags "-s -w -X main.release=$(VERSION)" -o bin/regent ./cmd/regent
+
+demo: build ## three nodes, narrated: start, kill -9, failover, return, takeover, stop
+	bin/regent demo
+
+demo-fast: build ## the same with shortened timeouts
+	bin/regent demo --fast
+
+# TESTFLAGS is for one more flag, as in: make test TESTFLAGS=-v
+test: ## everything that needs nothing but Go: no root, no packages
+	go test -timeout 10m $(TESTFLAGS) ./...
+
+race: ## the same with the race detector, short and with a smaller simulation
+	go test -race -short -timeout 15m $(TESTFLAGS) ./...
+
+GOFILES = $(shell git ls-files --cached --others --exclude-standard '*.go' 2>/dev/null)
+
+lint: ## formatting, vet on three systems, staticcheck, modern Go
+	@out="$$(gofmt -l $(GOFILES))"; if [ -n "$$out" ]; then echo "gofmt: $$out"; exit 1; fi
+	go vet ./...
+	GOOS=darwin go vet ./...
+	GOOS=windows go vet ./...
+	go tool staticcheck ./...
+	@out="$$(go fix -diff ./... 2>&1)"; if [ -n "$$out" ]; then echo "$$out"; exit 1; fi
+
+# make sim DURATION=1h FROM=1000    or    make sim SEEDS=50 HOURS=2
+DURATION ?= 10m
+HOURS    ?= 10
+SEEDS    ?= 0
+FROM     ?= 1
+sim: ## a soak of the simulation; a failure prints how to replay it
+	go test ./tests/sim -run 'TestSim$$' -v -count=1 -timeout 0 -duration=$(DURATION) -hours=$(HOURS) -seeds=$(SEEDS) -from=$(FROM)
+
+TOOTH ?=
+teeth: ## is every broken protocol caught? minutes
+	go test ./tests/sim -run 'TestTeeth$$' -v -count=1 -timeout 0 -teeth -tooth='$(TOOTH)'
+
+FUZZTIME ?= 30s
+fuzz: ## every fuzz target for FUZZTIME
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' . | sort | sed 's|/[^/]*_test.go:func | |' | \
+	while read -r dir target; do \
+		echo "$$dir $$target"; \
+		go test "$$dir" -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) || exit 1; \
+	done
+
+bench: ## benchmarks of single packages
+	go test -run '^$$' -bench . -benchmem ./...
+
+clean:
+	rm -rf bin

@@ -232,10 +232,11 @@ func (n *Node) command(a *config.App, groups *samehost.Groups) app.Runner {
 	for _, v := range a.Env {
 		env[v.Name] = v.Value
 	}
+	stopSignal, _ := osproc.Signal(a.Stop.Signal) // checked by the configuration; 0 is TERM
 	return &osproc.Runner{
 		Command: osproc.Command{
 			Args: a.Command, Env: env, Dir: a.Dir,
-			StopSignal: signal(a.Stop.Signal), StopTimeout: a.Stop.Timeout,
+			StopSignal: stopSignal, StopTimeout: a.Stop.Timeout,
 		},
 		Ledger: groups,
 		Output: func(l osproc.Line) { n.output(Line{App: a.Name, Stderr: l.Stream == osproc.Stderr, Text: l.Text}) },

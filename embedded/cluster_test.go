@@ -1,3 +1,5 @@
+//go:build !windows
+
 package embedded_test
 
 import (
@@ -194,32 +196,27 @@ func TestGracefulStopHandsOver(t *testing.T) {
 	}
 }
 
-func TestPausedVoterLosesItsRoute(t *testing.T) {
-	c := embeddedtest.StartCluster(t, 3)
-	nc := c.System()
-	peers := func() int {
-		n := 0
-		inbox := nc.NewInbox()
-		sub, err := nc.SubscribeSync(inbox)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = sub.Unsubscribe() }()
-		if err := nc.PublishRequest("$SYS.REQ.SERVER.PING", inbox, nil); err != nil {
-			return 0
-		}
-		for {
-			if _, err := sub.NextMsg(300 * time.Millisecond); err != nil {
-				return n
-			}
-			n++
-		}
-	}
-	embeddedtest.Eventually(t, "three servers answer", func() bool { return peers() == 3 })
-	c.Pause(0)
-	embeddedtest.Eventually(t, "two servers answer", func() bool { return peers() == 2 })
-	c.Resume(0)
-	embeddedtest.Eventually(t, "three servers answer again", func() bool { return peers() == 3 })
+func TestDeathOfAPeerIsReported(t *testing.T) {
+	c := embeddedtest.NewCluster(t, 3)
+	var seen peerLog
+	o := c.Options(0)
+	o.OnPeer = seen.onPeer
+	s := embeddedtest.StartWith(t, o)
+	c.Restart(1)
+	c.Restart(2)
+	embeddedtest.WaitReady(t, s)
+	embeddedtest.Eventually(t, "both are up", func() bool { return len(seen.sorted()) == 2 })
+
+	began := time.Now()
+	c.Kill(1)
+	embeddedtest.Eventually(t, "the killed one is gone", func() bool { return slices.Equal(seen.sorted(), []string{c.Name(2)}) })
+	t.Logf("killed: reported after %v", time.Since(began))
+	began = time.Now()
+	c.Pause(2)
+	embeddedtest.Eventually(t, "the paused one is gone", func() bool { return len(seen.sorted()) == 0 })
+	t.Logf("paused: reported after %v", time.Since(began))
+	c.Resume(2)
+	embeddedtest.Eventually(t, "the resumed one is back", func() bool { return slices.Equal(seen.sorted(), []string{c.Name(2)}) })
 }
 
 func TestVoterOfAnotherCookieNeverJoins(t *testing.T) {

@@ -85,6 +85,19 @@ func TestSingle(t *testing.T) {
 	}
 }
 
+func TestShutdownThatMayNotTakeTime(t *testing.T) {
+	o := embeddedtest.Options(t, "n1@test")
+	s := embeddedtest.StartWith(t, o)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	hurry := errors.New("hurry")
+	cancel(hurry)
+	if err := s.Shutdown(ctx); err != nil && !errors.Is(err, hurry) {
+		t.Errorf("got %v", err)
+	}
+	s.Close() // waits for the rest
+	embeddedtest.StartWith(t, o)
+}
+
 func TestSystemUserSeesTheServer(t *testing.T) {
 	s := embeddedtest.Start(t)
 	opts, err := s.ConnOptions(cred.System, "system")

@@ -102,6 +102,16 @@ func Voters(t testing.TB, n int) []embedded.Peer {
 // Authority is that of the cookie all members share.
 func (c *Cluster) Authority() *cred.Authority { return Authority(c.t) }
 
+// Options let member i run in the test's process instead; see StartWith.
+func (c *Cluster) Options(i int) embedded.Options {
+	m := c.members[i].config
+	return embedded.Options{
+		Name: m.Name, Authority: c.Authority(), DataDir: m.DataDir,
+		ClientListen: m.ClientListen, ClusterListen: m.ClusterListen, Voters: m.Voters,
+		StockTiming: m.StockTiming,
+	}
+}
+
 // Name is member i's server name.
 func (c *Cluster) Name(i int) string { return c.members[i].config.Name }
 

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
+	"github.com/synadia-io/orbit.go/natscontext"
+
+	"github.com/seed7529eb29/regent/bus"
+	"github.com/seed7529eb29/regent/bus/cred"
+	"github.com/seed7529eb29/regent/cmd/regent/nodefile"
+	"github.com/seed7529eb29/regent/policy/node"
+)
+
+// target says which cluster a command talks to, and how to get in.
+type target struct {
+	server, context, creds string
+	cluster                string
+	cookieFile             string
+}
+
+func (t *target) bind(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	fs.SortFlags = false
+	fs.StringVar(&t.server, "server", "", "NATS `URL` (default $NATS_URL, else a node on this machine)")
+	fs.StringVar(&t.context, "context", "", "nats CLI context `NAME`")
+	fs.StringVar(&t.creds, "creds", "", "credentials `FILE` (default: made from the cookie)")
+	fs.StringVar(&t.cluster, "cluster", defaultCluster, "`NAME` of the cluster")
+	fs.StringVar(&t.cookieFile, "cookie-file", "", "cookie `FILE` (default $REGENT_COOKIE_FILE, else ~/.regent.cookie)")
+}
+
+// reachMax is how long a command looks for somebody who answers.
+const reachMax = 10 * time.Second
+
+// link is a connection to the NATS servers of a cluster.
+type link struct {
+	nc        *nats.Conn
+	close     func()
+	cluster   bus.Cluster
+	apiPrefix string          // of JetStream; "" for the usual one
+	local     []nodefile.File // nodes of the cluster on this machine
+}
+
+// dial finds the cluster: --server or NATS_URL, --context, a node on this
+// machine. The errors say how to exit.
+func (t *target) dial(ctx context.Context, warn io.Writer) (*link, error) {
+	cluster, err := bus.ParseCluster(t.cluster)
+	if err != nil {
+		return nil, usage("--cluster", "%w", err)
+	}
+	l := &link{cluster: cluster}
+	files, listErr := nodefile.List()
+	l.local = slices.DeleteFunc(slices.Clone(files), func(f nodefile.File) bool { return f.Cluster != t.cluster })
+	ctx, cancel := context.WithTimeout(ctx, reachMax)
+	defer cancel()
+	server := t.server
+	if server == "" && t.context == "" {
+		server = os.Getenv("NATS_URL")
+	}
+	switch {
+	case server != "":
+		return l, t.dialServers(ctx, l, splitURLs(server), warn)
+	case t.context != "":
+		return l, t.dialContext(l)
+	case len(l.local) == 0:
+		return nil, nobodyHere(t.cluster, files, listErr)
+	}
+	var urls []string
+	for _, f := range l.local {
+		urls = append(urls, splitURLs(f.URL)...)
+	}
+	return l, t.dialServers(ctx, l, urls, warn)
+}
+
+func splitURLs(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+func nobodyHere(cluster string, others []nodefile.File, listErr error) error {
+	e := &ExitError{
+		Code: exitNoCluster, Err: fmt.Errorf("no cluster: no node of cluster %q runs on this machine as this user", cluster),
+		Hint: "start one with: regent node …; or say where the cluster is with --server URL",
+	}
+	switch {
+	case listErr != nil:
+		e.Err = fmt.Errorf("no cluster: %w", listErr)
+	case len(others) > 0:
+		e.Hint = fmt.Sprintf("%s of cluster %q runs here: add --cluster %[2]s", others[0].Node, others[0].Cluster)
+	}
+	return e
+}
+
+// dialServers connects with the credentials file, else with those of the
+// cookie. A server without TLS is none of ours: it is asked again without
+// credentials, which never go over a plain connection.
+func (t *target) dialServers(ctx context.Context, l *link, urls []string, warn io.Writer) error {
+	o := bus.Options{URLs: urls, Name: "regent client"}
+	a, err := t.authority()
+	switch {
+	case t.creds != "":
+		if _, err := os.Stat(t.creds); err != nil {
+			return usage("--creds", "%w", err)
+		}
+		o.Login = []nats.Option{nats.UserCredentials(t.creds)}
+	case err == nil:
+		if o.Login, err = a.ConnOptions(cred.App, o.Name); err != nil {
+			return failed("credentials", err)
+		}
+	case errors.Is(err, fs.ErrNotExist) && len(l.local) == 0:
+		fmt.Fprintln(warn, "regent: warning: no cookie and no --creds: connecting without credentials")
+	default:
+		return err
+	}
+	c, err := bus.Dial(ctx, o)
+	if errors.Is(err, nats.ErrSecureConnWanted) && t.creds == "" {
+		fmt.Fprintln(warn, "regent: warning: the server has no TLS and gets no credentials")
+		o.Login = nil
+		c, err = bus.Dial(ctx, o)
+	}
+	if err != nil {
+		return dialError(err)
+	}
+	l.nc, l.close = c.NATS(), c.Close
+	return nil
+}
+
+func (t *target) authority() (*cred.Authority, error) {
+	if t.creds != "" {
+		return nil, nil
+	}
+	s := CookieSource{File: t.cookieFile, Insecure: true} // its nodes decide what is too weak
+	cookie, err := s.LoadExisting()
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.Authority(cookie, t.cluster)
+	return a, cookieError(err)
+}
+
+func dialError(err error) error {
+	e := &ExitError{Code: exitNoCluster, What: "connect", Err: err, Hint: "check that a node runs, or give --server URL"}
+	if errors.Is(err, bus.ErrRefused) {
+		e.Code = exitRefused
+		e.Hint = "use this cluster's cookie (--cookie-file, REGENT_COOKIE_FILE) or credentials (--creds); compare with: regent cookie show"
+	}
+	return e
+}
+
+// dialContext connects as the nats CLI does.
+func (t *target) dialContext(l *link) error {
+	opts := []nats.Option{nats.Name("regent client"), nats.Timeout(reachMax)}
+	if t.creds != "" {
+		opts = append(opts, nats.UserCredentials(t.creds))
+	}
+	nc, settings, err := natscontext.Connect(t.context, opts...)
+	switch {
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
+		return &ExitError{Code: exitRefused, What: "connect", Err: err, Hint: "check the credentials of nats context " + t.context}
+	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout):
+		return &ExitError{Code: exitNoCluster, What: "connect", Err: err, Hint: "check the URL of nats context " + t.context}
+	case err != nil:
+		return usage("--context "+t.context, "%w", err)
+	}
+	l.nc, l.close, l.apiPrefix = nc, nc.Close, settings.JSAPIPrefix
+	if settings.JSDomain != "" {
+		l.apiPrefix = "$JS." + settings.JSDomain + ".API"
+	}
+	return nil
+}
+
+// localNode is the node that a command means when it names none.
+func (l *link) localNode(what string) (node.Name, error) {
+	switch len(l.local) {
+	case 1:
+		return l.local[0].Node, nil
+	case 0:
+		e := usage(what, "no node of cluster %q runs on this machine as this user", l.cluster)
+		e.Hint = "say which one is meant with --on NODE"
+		return "", e
+	}
+	var names []string
+	for _, f := range l.local {
+		names = append(names, string(f.Node))
+	}
+	e := usage(what, "several nodes run on this machine: %s", strings.Join(names, ", "))
+	e.Hint = "say which one is meant with --on NODE"
+	return "", e
+}

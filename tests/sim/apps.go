@@ -188,5 +188,5 @@ func (w *World) killTime(r *run) time.Duration {
 // orphaned: the agent is gone, and the kernel kills what it leaves.
 func (w *World) orphaned(r *run) {
 	r.orphan, r.killed = true, true
-	w.plan(r, w.killTime(r), endKilled)
+	w.plan(r, min(w.killTime(r), r.left(w.now)), endKilled)
 }

@@ -232,8 +232,11 @@ func (w *World) heal(number int) {
 		w.thaw(h)
 	}
 	for _, r := range w.allRuns() {
-		if r.up && (r.end == endCrashed || r.end == endExited) {
+		switch {
+		case r.up && (r.end == endCrashed || r.end == endExited):
 			r.gen++ // it does not crash any more
+			r.end = endUp
+		case r.end == endFailed:
 			r.end = endUp
 		}
 	}

@@ -1,0 +1,244 @@
+package service
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/seed7529eb29/regent/policy"
+)
+
+// Schema is the number that every reply carries.
+const Schema = 1
+
+// The verbs that every node has.
+const (
+	VerbStatus   = "status"
+	VerbStart    = "start"
+	VerbStop     = "stop"
+	VerbTakeover = "takeover"
+	VerbPermit   = "permit"
+)
+
+// StatusRequest asks for a Status.
+type StatusRequest struct{}
+
+// StartRequest is application:start/2 on the node asked. The reply is empty and
+// comes when the app runs somewhere, which may be long after.
+type StartRequest struct {
+	App  policy.App         `json:"app"`
+	Type policy.RestartType `json:"type,omitempty"` // empty: the app's own
+}
+
+// StopRequest is application:stop/1 on the node asked, or, with All, on all.
+type StopRequest struct {
+	App policy.App `json:"app"`
+	All bool       `json:"all,omitempty"`
+}
+
+// TakeoverRequest is application:takeover/2 to the node asked.
+type TakeoverRequest struct {
+	App  policy.App         `json:"app"`
+	Type policy.RestartType `json:"type,omitempty"`
+}
+
+// PermitRequest is application:permit/2 on the node asked. Permitted must be
+// there: whoever leaves it out has not said what is wanted.
+type PermitRequest struct {
+	App       policy.App `json:"app"`
+	Permitted *bool      `json:"permitted"`
+}
+
+// Validate checks the names in the request.
+func (r *StartRequest) Validate() error { return errors.Join(checkApp(r.App), checkType(r.Type)) }
+
+// Validate checks the names in the request.
+func (r *StopRequest) Validate() error { return checkApp(r.App) }
+
+// Validate checks the names in the request.
+func (r *TakeoverRequest) Validate() error { return errors.Join(checkApp(r.App), checkType(r.Type)) }
+
+// Validate checks the name in the request, and that nothing is missing.
+func (r *PermitRequest) Validate() error {
+	if r.Permitted == nil {
+		return errors.Join(checkApp(r.App), errors.New(`field "permitted" is missing`))
+	}
+	return checkApp(r.App)
+}
+
+func checkApp(a policy.App) error {
+	if a == "" {
+		return errors.New(`field "app" is missing`)
+	}
+	_, err := policy.ParseApp(string(a))
+	return err
+}
+
+func checkType(t policy.RestartType) error {
+	if t == "" {
+		return nil
+	}
+	_, err := policy.ParseRestartType(string(t))
+	return err
+}
+
+// Verb is one thing a node can be asked, and the check of its requests.
+type Verb struct {
+	Name  string
+	check func(json.RawMessage) error
+}
+
+// NewVerb is a verb whose requests are a T. If *T has a method
+// "Validate() error", a request must pass that too.
+func NewVerb[T any](name string) Verb {
+	return Verb{Name: name, check: func(raw json.RawMessage) error {
+		var request T
+		return Decode(raw, &request)
+	}}
+}
+
+// Verbs are those that every node has.
+func Verbs() []Verb {
+	return []Verb{
+		NewVerb[StatusRequest](VerbStatus),
+		NewVerb[StartRequest](VerbStart),
+		NewVerb[StopRequest](VerbStop),
+		NewVerb[TakeoverRequest](VerbTakeover),
+		NewVerb[PermitRequest](VerbPermit),
+	}
+}
+
+// Decode reads a request strictly: one JSON object (or nothing, which is an
+// empty one), no field that isn't in request, no value that doesn't fit. The
+// error is an *Error with CodeBadRequest that names the field.
+func Decode(raw json.RawMessage, request any) error {
+	raw = normal(raw)
+	if !isObject(raw) {
+		return badRequest("the request is not a JSON object")
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(request); err != nil {
+		return badRequest(explain(err))
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return badRequest("something follows the JSON object")
+	}
+	if v, ok := request.(interface{ Validate() error }); ok {
+		if err := v.Validate(); err != nil {
+			return badRequest(strings.ReplaceAll(err.Error(), "\n", "; "))
+		}
+	}
+	return nil
+}
+
+// normal makes an object of a request without a body.
+func normal(raw []byte) json.RawMessage {
+	if raw = bytes.TrimSpace(raw); len(raw) == 0 {
+		return json.RawMessage(`{}`)
+	}
+	return raw
+}
+
+func isObject(raw []byte) bool {
+	raw = bytes.TrimSpace(raw)
+	return len(raw) > 0 && raw[0] == '{'
+}
+
+// explain puts an error of the decoder into the words of a request.
+func explain(err error) string {
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" {
+		return fmt.Sprintf("field %q can't be a %s", wrong.Field, wrong.Value)
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return "the request is cut off"
+	}
+	return strings.TrimPrefix(err.Error(), "json: ")
+}
+
+// Status is the reply to VerbStatus, and what "regent status --json" prints.
+// Lists are sorted; times are RFC 3339 in UTC, empty when there is none. In JSON
+// the schema is filled in, and an empty list is [] and never null.
+type Status struct {
+	Schema     int      `json:"schema"`
+	Cluster    string   `json:"cluster"`
+	Node       string   `json:"node"` // the one that answers
+	Paused     bool     `json:"paused"`
+	Quorum     Quorum   `json:"quorum"`
+	WaitingFor []string `json:"waiting_for,omitempty"` // in the barrier, or without quorum
+	Nodes      []Node   `json:"nodes"`
+	Apps       []App    `json:"apps"`
+}
+
+// Quorum says whether the store accepts writes.
+type Quorum struct {
+	OK      bool   `json:"ok"`
+	Servers int    `json:"servers"` // replicas
+	Leader  string `json:"leader"`
+	Mode    string `json:"mode"` // embedded or external
+}
+
+// Node is one node, as the one that answers sees it.
+type Node struct {
+	Name    string   `json:"name"`
+	State   string   `json:"state"` // syncing, up, suspect, down, left
+	Hidden  bool     `json:"hidden"`
+	Session string   `json:"session"`
+	Since   string   `json:"since"`
+	Host    string   `json:"host"`
+	Version string   `json:"version"`
+	Drained bool     `json:"drained"`
+	Running []string `json:"running"`
+}
+
+// App is one app.
+type App struct {
+	Name       string          `json:"name"`
+	State      string          `json:"state"` // stopped, waiting, starting, running, stopping, failing_over, failed
+	Node       string          `json:"node"`  // where it runs; empty: nowhere
+	Epoch      uint64          `json:"epoch"`
+	StartType  string          `json:"start_type"`
+	From       string          `json:"from"`
+	Since      string          `json:"since"`
+	FailoverAt *string         `json:"failover_at"` // with failing_over
+	TimeoutMS  *int64          `json:"timeout_ms"`  // null: infinity
+	Nodes      [][]string      `json:"nodes"`       // priority order
+	StartedOn  []string        `json:"started_on"`
+	Permitted  map[string]bool `json:"permitted"`
+	RunningOn  []string        `json:"running_on,omitempty"` // local apps only
+	Error      string          `json:"error"`
+}
+
+// MarshalJSON keeps the promises of the type about schema and lists.
+func (s Status) MarshalJSON() ([]byte, error) {
+	type plain Status
+	s.Schema, s.Nodes, s.Apps = Schema, list(s.Nodes), list(s.Apps)
+	return json.Marshal(plain(s))
+}
+
+// MarshalJSON writes empty lists as [].
+func (n Node) MarshalJSON() ([]byte, error) {
+	type plain Node
+	n.Running = list(n.Running)
+	return json.Marshal(plain(n))
+}
+
+// MarshalJSON writes empty lists as [] and no permissions as {}.
+func (a App) MarshalJSON() ([]byte, error) {
+	type plain App
+	a.Nodes, a.StartedOn = list(a.Nodes), list(a.StartedOn)
+	if a.Permitted == nil {
+		a.Permitted = map[string]bool{}
+	}
+	return json.Marshal(plain(a))
+}
+
+func list[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}

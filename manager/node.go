@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed7529eb29/regent/bus"
 	"github.com/seed7529eb29/regent/bus/cred"
+	"github.com/seed7529eb29/regent/bus/service"
 	"github.com/seed7529eb29/regent/embedded"
 	"github.com/seed7529eb29/regent/kv"
 	"github.com/seed7529eb29/regent/manager/agent"
@@ -129,6 +130,7 @@ func (n *Node) run(ctx context.Context) Exit {
 	watching.Go(func() { n.watchPeers(watch, parts) })
 	watching.Go(func() { n.watchLeader(watch, parts) })
 	watching.Go(func() { n.watchSpec(watch, parts) })
+	watching.Go(func() { n.announceSession(watch, parts) })
 	watching.Go(func() { n.tidy(watch, parts) })
 	exit := n.explainDigest(parts, parts.agent.Run(ctx))
 	stop()
@@ -181,7 +183,9 @@ type parts struct {
 	store  *store
 	agent  *agent.Agent
 	url    string
-	stops  []func() // run in reverse order
+
+	service *service.Service
+	stops   []func() // run in reverse order
 }
 
 func (p *parts) open(ctx context.Context) error {

@@ -1,0 +1,92 @@
+package manager
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/seed7529eb29/regent/bus"
+	"github.com/seed7529eb29/regent/bus/service"
+	"github.com/seed7529eb29/regent/policy"
+)
+
+// control lets the micro service of a node do what it is asked.
+type control struct{ node *Node }
+
+// errBusyStarting: the node has its connection and is not ready for calls yet,
+// or not any more.
+var errBusyStarting = &service.Error{Code: service.CodeUnavailable, Description: ErrNotRunning.Error()}
+
+func (c control) Do(ctx context.Context, verb string, raw json.RawMessage) (any, error) {
+	reply, err := c.do(ctx, verb, raw)
+	if errors.Is(err, ErrNotRunning) {
+		err = errBusyStarting
+	}
+	return reply, err
+}
+
+func (c control) do(ctx context.Context, verb string, raw json.RawMessage) (any, error) {
+	switch verb {
+	case service.VerbStatus:
+		return c.node.Status(ctx)
+	case service.VerbStart:
+		return decode(raw, func(r *service.StartRequest) error { return c.node.StartApp(ctx, r.App, r.Type) })
+	case service.VerbStop:
+		return decode(raw, func(r *service.StopRequest) error { return c.stop(ctx, r.App, r.All) })
+	case service.VerbTakeover:
+		return decode(raw, func(r *service.TakeoverRequest) error { return c.node.Takeover(ctx, r.App, r.Type) })
+	case service.VerbPermit:
+		return decode(raw, func(r *service.PermitRequest) error { return c.node.Permit(ctx, r.App, *r.Permitted) })
+	}
+	return nil, &service.Error{Code: service.CodeBadRequest, Description: "unknown verb " + verb}
+}
+
+func (c control) stop(ctx context.Context, a policy.App, all bool) error {
+	if all {
+		return c.node.StopEverywhere(ctx, a)
+	}
+	return c.node.StopApp(ctx, a)
+}
+
+func decode[T any](raw json.RawMessage, do func(*T) error) (any, error) {
+	var request T
+	if err := service.Decode(raw, &request); err != nil {
+		return nil, err
+	}
+	return nil, do(&request)
+}
+
+// serve answers requests from now on: in the barrier and without a quorum too,
+// since core NATS is all it needs.
+func (p *parts) serve() error {
+	n := p.node
+	s, err := service.Start(service.Options{
+		Conn: p.conn.NATS(), Cluster: bus.Cluster(n.opts.Cluster), Node: n.plan.self,
+		Version: n.opts.Version, Control: control{n}, Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	p.service = s
+	p.stops = append(p.stops, func() { _ = s.Stop() })
+	return nil
+}
+
+// announceSession keeps the service's metadata up to date.
+func (n *Node) announceSession(ctx context.Context, p *parts) {
+	var announced policy.Session
+	for {
+		changed := p.agent.Changed()
+		if s := p.agent.Status().Session; s != announced {
+			announced = s
+			if err := p.service.SetSession(s); err != nil {
+				n.log.Debug("announce session", "err", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+	}
+}

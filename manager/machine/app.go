@@ -222,7 +222,7 @@ func (m *Machine) decideApp(a *app, w weights) {
 		m.decideMissing(a)
 	case a.stopping:
 		m.requestStop(a)
-	case a.starting != policy.FirstNone:
+	case a.starting != policy.FirstNone && !a.overHere():
 		m.requestStart(a)
 	case m.mine(rec.Owner):
 		m.decideOwned(a, w)

@@ -78,7 +78,7 @@ func (m *Machine) commandStart(a *app, c Command) *Refusal {
 		return &Refusal{RefuseUndefined, fmt.Sprintf("%s has no command and is not registered; define it under apps", a.App)}
 	case m.pending(a, VerbStart):
 		return nil
-	case a.started && a.failed == "" && !a.isStopped():
+	case a.started && a.failed == "" && !a.isStopped() && !a.overHere():
 		return &Refusal{RefuseAlreadyStarted, string(a.App)}
 	}
 	m.beginStart(a, c.Type)
@@ -87,6 +87,12 @@ func (m *Machine) commandStart(a *app, c Command) *Refusal {
 
 // isStopped: the record says that nobody is to run it.
 func (a *app) isStopped() bool { return a.rec != nil && a.rec.Want == policy.WantStopped }
+
+// overHere: it has ended on this node, which owns it still; the record does not
+// say so yet.
+func (a *app) overHere() bool {
+	return a.run == nil && a.claim != nil && a.claim.over != nil && a.claim.over.final
+}
 
 func (m *Machine) beginStart(a *app, t policy.RestartType) {
 	if t == "" {

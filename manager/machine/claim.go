@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"slices"
 	"time"
 
 	"github.com/seed7529eb29/regent/policy"
@@ -78,7 +79,7 @@ func (m *Machine) awaitsStart(a *app) bool {
 	}
 	a.waiting = true
 	for _, n := range a.Spec.Nodes() {
-		if a.Spec.Better(n, m.cfg.Self) && m.unstarted(a, n) {
+		if a.Spec.Better(n, m.cfg.Self) && (m.unstarted(a, n) || m.comingUp(a, n)) {
 			a.awaited = n
 			return true
 		}
@@ -88,16 +89,23 @@ func (m *Machine) awaitsStart(a *app) bool {
 
 func (m *Machine) unstarted(a *app, n node.Name) bool {
 	mb := m.memberOf[n]
-	if mb == nil || !mb.present() || mb.beat.Hidden || mb.beat.Phase == BeatClosing {
+	return m.awaitable(a, mb) && !mb.apps[a.App].Started
+}
+
+// comingUp: a better node was told to start and has no session yet, as when all
+// boot at once. It is waited for as long as for a reserver.
+func (m *Machine) comingUp(a *app, n node.Name) bool {
+	mb := m.memberOf[n]
+	return m.awaitable(a, mb) && mb.beat.Session == "" && !m.passed(a.since.Add(m.cfg.Lease.TRes()))
+}
+
+// awaitable: the node is there, and may run the app as far as is known.
+func (m *Machine) awaitable(a *app, mb *member) bool {
+	if mb == nil || !mb.present() || mb.beat.Hidden || mb.beat.Phase == BeatClosing || slices.Contains(a.unawaited, mb.name) {
 		return false
 	}
-	for _, u := range a.unawaited {
-		if u == n {
-			return false
-		}
-	}
 	ab := mb.apps[a.App]
-	return !ab.Started && !ab.Denied && !ab.Failed
+	return !ab.Denied && !ab.Failed
 }
 
 // candidate reports whether a node could run the app now, as far as it is

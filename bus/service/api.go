@@ -23,7 +23,8 @@ const (
 	VerbPermit   = "permit"
 )
 
-// StatusRequest asks for a Status.
+// StatusRequest asks for the cluster as the node sees it; the reply is the
+// document of package manager/status.
 type StatusRequest struct{}
 
 // StartRequest is application:start/2 on the node asked. The reply is empty and
@@ -157,88 +158,4 @@ func explain(err error) string {
 		return "the request is cut off"
 	}
 	return strings.TrimPrefix(err.Error(), "json: ")
-}
-
-// Status is the reply to VerbStatus, and what "regent status --json" prints.
-// Lists are sorted; times are RFC 3339 in UTC, empty when there is none. In JSON
-// the schema is filled in, and an empty list is [] and never null.
-type Status struct {
-	Schema     int      `json:"schema"`
-	Cluster    string   `json:"cluster"`
-	Node       string   `json:"node"` // the one that answers
-	Paused     bool     `json:"paused"`
-	Quorum     Quorum   `json:"quorum"`
-	WaitingFor []string `json:"waiting_for,omitempty"` // in the barrier, or without quorum
-	Nodes      []Node   `json:"nodes"`
-	Apps       []App    `json:"apps"`
-}
-
-// Quorum says whether the store accepts writes.
-type Quorum struct {
-	OK      bool   `json:"ok"`
-	Servers int    `json:"servers"` // replicas
-	Leader  string `json:"leader"`
-	Mode    string `json:"mode"` // embedded or external
-}
-
-// Node is one node, as the one that answers sees it.
-type Node struct {
-	Name    string   `json:"name"`
-	State   string   `json:"state"` // syncing, up, suspect, down, left
-	Hidden  bool     `json:"hidden"`
-	Session string   `json:"session"`
-	Since   string   `json:"since"`
-	Host    string   `json:"host"`
-	Version string   `json:"version"`
-	Drained bool     `json:"drained"`
-	Running []string `json:"running"`
-}
-
-// App is one app.
-type App struct {
-	Name       string          `json:"name"`
-	State      string          `json:"state"` // stopped, waiting, starting, running, stopping, failing_over, failed
-	Node       string          `json:"node"`  // where it runs; empty: nowhere
-	Epoch      uint64          `json:"epoch"`
-	StartType  string          `json:"start_type"`
-	From       string          `json:"from"`
-	Since      string          `json:"since"`
-	FailoverAt *string         `json:"failover_at"` // with failing_over
-	TimeoutMS  *int64          `json:"timeout_ms"`  // null: infinity
-	Nodes      [][]string      `json:"nodes"`       // priority order
-	StartedOn  []string        `json:"started_on"`
-	Permitted  map[string]bool `json:"permitted"`
-	RunningOn  []string        `json:"running_on,omitempty"` // local apps only
-	Error      string          `json:"error"`
-}
-
-// MarshalJSON keeps the promises of the type about schema and lists.
-func (s Status) MarshalJSON() ([]byte, error) {
-	type plain Status
-	s.Schema, s.Nodes, s.Apps = Schema, list(s.Nodes), list(s.Apps)
-	return json.Marshal(plain(s))
-}
-
-// MarshalJSON writes empty lists as [].
-func (n Node) MarshalJSON() ([]byte, error) {
-	type plain Node
-	n.Running = list(n.Running)
-	return json.Marshal(plain(n))
-}
-
-// MarshalJSON writes empty lists as [] and no permissions as {}.
-func (a App) MarshalJSON() ([]byte, error) {
-	type plain App
-	a.Nodes, a.StartedOn = list(a.Nodes), list(a.StartedOn)
-	if a.Permitted == nil {
-		a.Permitted = map[string]bool{}
-	}
-	return json.Marshal(plain(a))
-}
-
-func list[T any](s []T) []T {
-	if s == nil {
-		return []T{}
-	}
-	return s
 }

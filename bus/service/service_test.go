@@ -486,7 +486,7 @@ func TestReplies(t *testing.T) {
 			t.Errorf("%v: %s, %v, want %s", tt.reply, got, err, tt.want)
 		}
 	}
-	for _, reply := range []any{[]int{1}, "text", make(chan int), (*Status)(nil)} {
+	for _, reply := range []any{[]int{1}, "text", make(chan int), (*StartRequest)(nil)} {
 		if got, err := encodeReply(reply); err == nil {
 			t.Errorf("%v: %s, want an error", reply, got)
 		}

@@ -35,7 +35,8 @@ type agent struct {
 	renewal machine.RequestID // the latest write, if it is a renewal: for traces
 	told    []bool            // by app: start was called here in this calm
 
-	frozen   bool
+	frozen   bool // it takes no step
+	paused   bool // it alone: its apps run on
 	frozenAt machine.Instant
 	backlog  []event
 
@@ -154,7 +155,7 @@ func (w *World) end(a *agent) {
 	for _, r := range a.runs {
 		w.orphaned(r)
 	}
-	a.life, a.m, a.runs, a.frozen, a.backlog = 0, nil, nil, false, nil
+	a.life, a.m, a.runs, a.frozen, a.paused, a.backlog = 0, nil, nil, false, false, nil
 }
 
 // exited performs an Exit. Whoever ended on purpose or by mistake is started
@@ -205,12 +206,12 @@ func (w *World) freeze(h *host) {
 // and only then what came in meanwhile.
 func (w *World) thaw(h *host) {
 	for _, a := range w.agents {
-		if a.host == h && a.frozen {
+		if a.host == h && a.frozen && !a.paused {
 			w.thawRuns(a)
 		}
 	}
 	for _, a := range w.agents {
-		if a.host == h && a.frozen {
+		if a.host == h && a.frozen && !a.paused {
 			w.wake(a)
 		}
 	}
@@ -230,10 +231,13 @@ func (w *World) wake(a *agent) {
 	if w.trace.on {
 		w.trace.line(w, a.name, "THAW", "")
 	}
-	a.frozen = false
+	slept := !a.paused
+	a.frozen, a.paused = false, false
 	backlog := a.backlog
 	a.backlog = nil
-	w.step(a, machine.Slept{})
+	if slept {
+		w.step(a, machine.Slept{})
+	}
 	for i := range backlog {
 		if e := &backlog[i]; e.life == a.life && a.life != 0 {
 			w.happen(a, e)

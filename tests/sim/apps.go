@@ -48,7 +48,13 @@ func (w *World) startApp(a *agent, act machine.StartApp) {
 	a.runs = append(a.runs, r)
 	a.left++
 	w.lives[a.life].runs++
-	w.check.Starting(a.life, act.Run, act.App, act.Session, act.Epoch)
+	restart, beside := w.check.Starting(a.life, act.Run, act.App, act.Session, act.Epoch)
+	if restart {
+		w.Stats.Restarts++
+	}
+	if beside {
+		w.Stats.Overlaps++
+	}
 	d := w.apps.upTo(min(r.knobs.StartMax, w.round.startMax))
 	if w.round.faults && w.apps.happens(r.knobs.FailStart) {
 		w.plan(r, d, endFailed)
@@ -71,16 +77,16 @@ func (w *World) countStart(act machine.StartApp) {
 func (w *World) plan(r *run, d time.Duration, e end) {
 	r.gen++
 	r.end, r.goneAt = e, w.now+d
-	node, life := r.agent.index, r.life
-	if r.orphan {
-		node, life = nobody, 0
-	}
-	w.schedule(event{at: r.goneAt, kind: kindRun, node: node, life: life, a: r.id, b: r.gen})
+	w.schedule(event{at: r.goneAt, kind: kindRun, node: nobody, a: r.id, b: r.gen})
 }
 
 func (w *World) runHappens(id, gen uint64) {
 	r := w.runs[id]
 	if r == nil || r.gen != gen {
+		return
+	}
+	if a := r.agent; a.frozen && !a.paused && !r.orphan {
+		a.backlog = append(a.backlog, event{kind: kindRun, node: a.index, life: a.life, a: id, b: gen})
 		return
 	}
 	if r.end == endUp {
@@ -96,7 +102,7 @@ func (w *World) runUp(r *run) {
 	if mean := r.knobs.CrashMean; mean > 0 && w.round.faults {
 		w.plan(r, w.apps.mean(mean), pick(w.apps, endCrashed, endCrashed, endExited))
 	}
-	w.step(r.agent, machine.Started{Run: r.run})
+	w.tell(r.agent, 0, machine.Started{Run: r.run})
 }
 
 // runGone is the end of an instance's last process. Of one that stood still
@@ -104,7 +110,7 @@ func (w *World) runUp(r *run) {
 func (w *World) runGone(r *run) {
 	a := r.agent
 	at := w.lives[r.life].host.clock.read(w.now)
-	if a.frozen && r.life == a.life {
+	if a.frozen && !a.paused && r.life == a.life {
 		at = a.frozenAt
 	}
 	w.check.Gone(r.life, r.run, at)

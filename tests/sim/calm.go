@@ -76,6 +76,9 @@ func (w *World) wakeNodes(how rest) (down []node.Name) {
 // that still ignores its stop.
 func (w *World) bound(app int) time.Duration {
 	d := 3*w.Knobs.leaseMax() + 5*time.Second
+	if w.Knobs.BucketLoss {
+		d += 4 * w.Knobs.leaseMax() // nobody acts on a new bucket, or on an app's lost record, before a lease and a fence
+	}
 	if t := w.Knobs.Specs[app].Timeout; t != policy.Infinite {
 		d += time.Duration(t)
 	}
@@ -111,11 +114,11 @@ func (w *World) settle(how rest) {
 	}
 }
 
-// overtaken: what was under way in the storm may still have stopped an app
-// after it was started everywhere. A user would start it again.
+// overtaken: what was under way in the storm may still have stopped an app, or
+// refused a start, after all were told to start it. A user would do it again.
 func (w *World) overtaken() bool {
-	for _, s := range w.Knobs.Specs {
-		if !w.check.Wanted(s.App) {
+	for i, s := range w.Knobs.Specs {
+		if st := w.standing(i, s); len(st.Idle)+len(st.Barred) > 0 || !w.check.Wanted(s.App) {
 			return true
 		}
 	}

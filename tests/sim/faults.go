@@ -48,6 +48,8 @@ const (
 	faultWipe   // a node's disk, while it is down
 	faultReboot
 	faultWall // the wall clock jumps
+	faultPause
+	faultBucket
 	faultCommand
 	faultKinds int = iota
 )
@@ -91,6 +93,9 @@ func (w *World) storm() round {
 			r.every[k] = time.Duration(float64(c.scale(4*time.Second, 10*time.Minute)) / w.Knobs.Busy)
 		}
 	}
+	if r.every[faultBucket] > 0 {
+		r.every[faultBucket] = c.scale(2*time.Minute, time.Hour) // one is a lot to bear
+	}
 	if w.Knobs.Lively || c.happens(0.3) {
 		r.every[faultCommand] = c.scale(2*time.Second, time.Minute)
 	}
@@ -98,6 +103,9 @@ func (w *World) storm() round {
 }
 
 func (w *World) allowed(k faultKind) bool {
+	if k == faultBucket && !w.Knobs.BucketLoss || k == faultPause && !w.Knobs.Pauses {
+		return false
+	}
 	if w.Knobs.Only == nil {
 		return true
 	}
@@ -172,10 +180,14 @@ func (w *World) strike(k faultKind) {
 		w.strikeReboot(a.host)
 	case faultWall:
 		w.round.wall = w.faulty.upTo(2*time.Hour) - time.Hour
+	case faultPause:
+		w.strikePause(a)
+	case faultBucket:
+		w.strikeBucket()
 	}
 }
 
-var faultNames = [...]string{"crash", "freeze", "split", "pair", "cut off from the store", "outage of the store", "false hint", "disk wiped", "reboot", "wall clock", "command"}
+var faultNames = [...]string{"crash", "freeze", "split", "pair", "cut off from the store", "outage of the store", "false hint", "disk wiped", "reboot", "wall clock", "pause", "bucket lost", "command"}
 
 // healLater ends a cut of the network. Cuts may end one another: that is only
 // one more kind of weather.
@@ -194,6 +206,45 @@ func (w *World) strikeCrash(a *agent) {
 func (w *World) strikeFreeze(h *host) {
 	w.freeze(h)
 	w.after(w.faulty.scale(150*time.Millisecond, 3*w.Knobs.leaseMax()), func() { w.thaw(h) })
+}
+
+// strikePause stops an agent alone; its apps run on, and nothing but the timer
+// that it armed in the kernel watches over them.
+func (w *World) strikePause(a *agent) {
+	if a.life == 0 || a.frozen {
+		return
+	}
+	w.Stats.Pauses++
+	life := a.life
+	a.frozen, a.paused = true, true
+	w.after(w.faulty.scale(150*time.Millisecond, 3*w.Knobs.leaseMax()), func() {
+		if a.life == life && a.paused {
+			w.wake(a)
+		}
+	})
+	if at, ok := w.check.Deadline(a.beat.Session); ok {
+		w.schedule(event{at: a.host.clock.when(at) + w.lateness(), kind: kindCall, node: nobody, what: func() {
+			if a.life == life && a.paused {
+				w.crash(a)
+				w.after(w.faulty.scale(20*time.Millisecond, time.Minute), func() { w.boot(a) })
+			}
+		}})
+	}
+}
+
+// strikeBucket loses the bucket: another one, empty, is in its place. Clients
+// find out in their own time.
+func (w *World) strikeBucket() {
+	w.Stats.Buckets++
+	w.store = newStore(w.id())
+	w.check.Recreated()
+	for _, a := range w.agents {
+		a.view.current, a.view.most = false, 0
+		a.view.gen++
+		w.schedule(event{at: w.now + w.faulty.upTo(w.Knobs.Audit), kind: kindCall, node: a.index, life: a.life, what: func() {
+			w.viewLost(a, "another bucket")
+		}})
+	}
 }
 
 func (w *World) strikeWipe(a *agent) {
@@ -230,6 +281,11 @@ func (w *World) heal(number int) {
 	w.healNet()
 	for _, h := range w.hosts {
 		w.thaw(h)
+	}
+	for _, a := range w.agents {
+		if a.paused {
+			w.wake(a)
+		}
 	}
 	for _, r := range w.allRuns() {
 		switch {

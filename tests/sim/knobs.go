@@ -15,20 +15,22 @@ import (
 
 // Knobs are what stays the same through one life.
 type Knobs struct {
-	Nodes     []node.Name
-	Hosts     []int          // of each node
-	Leases    []policy.Lease // of each node: their TTLs may differ
-	Proofs    bool           // nodes of one host may look at one another's processes
-	DriftPPM  int64          // clocks are at most this much too fast or too slow
-	Specs     []*policy.Spec
-	Apps      []AppKnobs
-	AutoStart [][]bool // by node and app: started at boot
-	Sync      machine.Sync
-	Audit     time.Duration // between two comparisons of the picture with the store
-	Round     time.Duration // faults last about this long, then comes a calm
-	Only      []faultKind   // the only faults there are; nil: all kinds
-	Busy      float64       // makes faults and commands this many times as frequent
-	Lively    bool          // many commands
+	Nodes      []node.Name
+	Hosts      []int          // of each node
+	Leases     []policy.Lease // of each node: their TTLs may differ
+	Proofs     bool           // nodes of one host may look at one another's processes
+	DriftPPM   int64          // clocks are at most this much too fast or too slow
+	Specs      []*policy.Spec
+	Apps       []AppKnobs
+	AutoStart  [][]bool // by node and app: started at boot
+	Sync       machine.Sync
+	Audit      time.Duration // between two comparisons of the picture with the store
+	Round      time.Duration // faults last about this long, then comes a calm
+	Only       []faultKind   // the only faults there are; nil: all kinds
+	BucketLoss bool          // the bucket is deleted and made again now and then
+	Pauses     bool          // agents alone may stand still; the kernel's timer ends them at their deadline
+	Busy       float64       // makes faults and commands this many times as frequent
+	Lively     bool          // many commands
 }
 
 // AppKnobs are how an app behaves.
@@ -109,6 +111,8 @@ func NewKnobs(seed uint64) *Knobs {
 	k.Audit = c.between(time.Second, 4*time.Second)
 	k.Round = c.scale(3*time.Minute, 30*time.Minute)
 	k.Lively = c.happens(0.4)
+	k.BucketLoss = c.happens(0.15)
+	k.Pauses = c.happens(0.4)
 	return k
 }
 

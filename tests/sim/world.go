@@ -55,12 +55,12 @@ type life struct {
 
 // Stats counts what happened, so that a run in which nothing did is seen.
 type Stats struct {
-	Events, Steps, Faults, Commands, Replies int
-	Boots, Crashes, Freezes, Exits           int
-	Starts, Failovers, Takeovers, Restarts   int
-	Writes, Unknown, Late, Refused           int
-	Expired, Certified, Closed, Fenced       int
-	Rounds, Calm, StartFails, Crashed        int
+	Events, Steps, Faults, Commands, Replies         int
+	Boots, Crashes, Freezes, Pauses, Exits, Buckets  int
+	Starts, Failovers, Takeovers, Restarts, Overlaps int
+	Writes, Unknown, Late, Refused                   int
+	Expired, Certified, Closed, Fenced               int
+	Rounds, Calm, StartFails, Crashed                int
 }
 
 // Add adds up the counts of another life.
@@ -74,8 +74,8 @@ func (s *Stats) Add(o Stats) {
 func (s *Stats) all() []*int {
 	return []*int{
 		&s.Events, &s.Steps, &s.Faults, &s.Commands, &s.Replies,
-		&s.Boots, &s.Crashes, &s.Freezes, &s.Exits,
-		&s.Starts, &s.Failovers, &s.Takeovers, &s.Restarts,
+		&s.Boots, &s.Crashes, &s.Freezes, &s.Pauses, &s.Exits, &s.Buckets,
+		&s.Starts, &s.Failovers, &s.Takeovers, &s.Restarts, &s.Overlaps,
 		&s.Writes, &s.Unknown, &s.Late, &s.Refused,
 		&s.Expired, &s.Certified, &s.Closed, &s.Fenced,
 		&s.Rounds, &s.Calm, &s.StartFails, &s.Crashed,

@@ -172,6 +172,16 @@ func (c *Checker) Applied(cell policy.Cell) {
 	}
 }
 
+// Recreated says that the bucket was lost and that an empty one is in its
+// place. Epochs that no living node remembers may come again.
+func (c *Checker) Recreated() {
+	clear(c.nodes)
+	for _, a := range c.apps {
+		a.record, a.exists, a.started = policy.AppRecord{}, false, 0
+		clear(a.allotted)
+	}
+}
+
 func (c *Checker) nodeApplied(now *policy.SessionRecord) {
 	was, existed := c.nodes[now.Node]
 	c.nodes[now.Node] = *now

@@ -100,15 +100,17 @@ func (c *Checker) learnRight(l Life, rec *policy.AppRecord) {
 	}
 }
 
-// Starting says that an agent has ordered an instance to start.
-func (c *Checker) Starting(l Life, run machine.RunID, name policy.App, s policy.Session, e policy.Epoch) {
+// Starting says that an agent has ordered an instance to start. It reports
+// whether that is a restart in place, and whether another instance is alive.
+func (c *Checker) Starting(l Life, run machine.RunID, name policy.App, s policy.Session, e policy.Epoch) (restart, beside bool) {
 	a := &c.lives[l]
 	in := instance{life: l, node: a.node, run: run, app: name, session: s, epoch: e}
 	c.checkBarrier(a, &in)
 	c.checkRight(a, &in)
 	c.checkEpoch(c.apps[name], &in)
-	c.checkTogether(c.apps[name].spec, &in)
+	beside = c.checkTogether(c.apps[name].spec, &in)
 	c.instances = append(c.instances, in)
+	return in.restart, beside
 }
 
 // Up says that an instance's start is complete.
@@ -174,7 +176,7 @@ func (c *Checker) checkEpoch(a *app, in *instance) {
 }
 
 // checkTogether is I1.
-func (c *Checker) checkTogether(s *policy.Spec, in *instance) {
+func (c *Checker) checkTogether(s *policy.Spec, in *instance) bool {
 	others := 0
 	for i := range c.instances {
 		o := &c.instances[i]
@@ -187,6 +189,7 @@ func (c *Checker) checkTogether(s *policy.Spec, in *instance) {
 			c.Fail("I1", "%s started beside %s", in.name(), o.name())
 		}
 	}
+	return others > 0
 }
 
 // Gone says that an instance's processes do not exist any more. Of one that

@@ -57,13 +57,14 @@ type Agent struct {
 	calls   sync.Map // machine.CallID → chan *machine.Refusal
 	callSeq atomic.Uint64
 
-	runs    map[machine.RunID]app.Instance // of the loop
-	work    sync.WaitGroup                 // goroutines that perform actions
-	disk    chan machine.Remember
-	history chan entry
+	runs map[machine.RunID]app.Instance // of the loop: those whose end it was not told yet
+	work sync.WaitGroup                 // goroutines that perform actions
 
-	historyMu     sync.RWMutex
-	historyClosed bool // under historyMu
+	disk       chan machine.Remember // holds the newest that is not begun
+	beats      chan machine.Beat
+	beatsLost  atomic.Uint64
+	history    history
+	checkpoint time.Duration // how long the loop sleeps at most
 
 	exit *Exit
 	done chan struct{}
@@ -78,6 +79,9 @@ func New(opts Options) (*Agent, error) {
 	case opts.Machine.Self == "":
 		return nil, fmt.Errorf("%w: no node name", ErrOptions)
 	}
+	if err := opts.Machine.Lease.Validate(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
+	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -90,10 +94,12 @@ func New(opts Options) (*Agent, error) {
 	opts.Machine.Wall = opts.Clock.Wall
 	n := &Agent{
 		opts: opts, log: opts.Logger, inbox: newInbox(),
-		runs:    map[machine.RunID]app.Instance{},
-		disk:    make(chan machine.Remember, 16),
-		history: make(chan entry, historyMax),
-		done:    make(chan struct{}),
+		runs:       map[machine.RunID]app.Instance{},
+		disk:       make(chan machine.Remember, 1),
+		beats:      make(chan machine.Beat, beatsOutMax),
+		history:    newHistory(opts.Machine.Agent),
+		checkpoint: min(lookEvery, opts.Machine.Lease.Late),
+		done:       make(chan struct{}),
 	}
 	n.status.Store(&machine.Status{Node: opts.Machine.Self})
 	first := make(chan struct{})
@@ -111,7 +117,9 @@ func (n *Agent) Post(ev machine.Event) { n.inbox.post(ev) }
 // changed.
 func (n *Agent) Status() *machine.Status { return n.status.Load() }
 
-// Changed is closed when Status has been replaced.
+// Changed is closed when Status has been replaced. Whoever waits for something
+// in Status asks for the channel first and looks then, else the change may
+// come between.
 func (n *Agent) Changed() <-chan struct{} { return *n.changed.Load() }
 
 // Done is closed when Run has returned.
@@ -122,25 +130,37 @@ var ErrEnded = errors.New("the node has ended")
 
 // Call gives a command to the node and waits for its answer: nil, a
 // *machine.Refusal, ErrEnded, or the cause of ctx. When ctx ends, what was
-// asked for goes on.
+// asked for goes on. An answer that is there counts, whatever ended meanwhile.
 func (n *Agent) Call(ctx context.Context, c machine.Command) error {
 	c.ID = machine.CallID(n.callSeq.Add(1))
 	answer := make(chan *machine.Refusal, 1)
 	n.calls.Store(c.ID, answer)
 	defer n.calls.Delete(c.ID)
 	n.Post(c)
+	var otherwise error
 	select {
 	case refusal := <-answer:
-		if refusal == nil {
-			return nil
-		}
-		return refusal
+		return asError(refusal)
 	case <-n.done:
-		return ErrEnded
+		otherwise = ErrEnded
 	case <-ctx.Done():
 		n.Post(machine.Cancel{ID: c.ID})
-		return context.Cause(ctx)
+		otherwise = context.Cause(ctx)
 	}
+	select {
+	case refusal := <-answer:
+		return asError(refusal)
+	default:
+		return otherwise
+	}
+}
+
+// asError keeps a nil refusal from becoming an error that is not nil.
+func asError(r *machine.Refusal) error {
+	if r == nil {
+		return nil
+	}
+	return r
 }
 
 // Shutdown asks the node to stop its apps, close its session and end with
@@ -149,7 +169,20 @@ func (n *Agent) Shutdown(code int) {
 	n.Post(machine.Command{Verb: machine.VerbShutdown, Code: code})
 }
 
-// Run is the node's life. It returns when everything it started has ended.
+// Stats count what a node did not do because it would have had to wait.
+type Stats struct {
+	BeatsUnheard uint64 // heartbeats of others dropped, because the loop was behind
+	BeatsUnsent  uint64 // own heartbeats dropped, because the bus was behind
+	LinesLost    uint64 // lines of history that are missing in the ledger
+}
+
+// Stats returns the counts since New.
+func (n *Agent) Stats() Stats {
+	return Stats{BeatsUnheard: n.inbox.lost(), BeatsUnsent: n.beatsLost.Load(), LinesLost: n.history.lost.Load()}
+}
+
+// Run is the node's life. It returns when everything it started has ended,
+// save a heartbeat that the bus holds up; that ends with the bus.
 // The end of ctx is a request to stop gracefully, with exit code 0.
 func (n *Agent) Run(ctx context.Context) Exit {
 	defer close(n.done)
@@ -161,23 +194,34 @@ func (n *Agent) Run(ctx context.Context) Exit {
 	var background sync.WaitGroup
 	background.Go(func() { n.watchStore(work) })
 	background.Go(func() { n.keepDisk(work) })
-	var ledger sync.WaitGroup
+	told := make(chan struct{})
+	go n.keepBeats(told)
 	writing, given := context.WithCancel(work)
 	defer given()
-	ledger.Go(func() { n.keepHistory(writing) })
+	background.Go(n.keepLog)
+	background.Go(func() { n.keepLedger(writing) })
 
 	n.loop(work)
 
 	n.inbox.close()
 	n.endRuns()
-	n.closeHistory()
-	defer time.AfterFunc(historyEnd, given).Stop()
-	ledger.Wait()
+	close(n.beats)
+	n.history.close()
+	defer time.AfterFunc(lastWords, given).Stop()
+	<-n.history.written
 	cancel()
 	n.work.Wait()
 	background.Wait()
+	select {
+	case <-told:
+	case <-time.After(lastWords):
+	}
 	return *n.exit
 }
+
+// lastWords is for what waits to be said when the node ends: its last
+// heartbeat, the end of its history.
+const lastWords = time.Second
 
 func (n *Agent) watchStore(ctx context.Context) {
 	for ctx.Err() == nil {

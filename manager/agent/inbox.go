@@ -54,6 +54,13 @@ func (b *inbox) take() []machine.Event {
 	return evs
 }
 
+// lost is how many heartbeats were dropped.
+func (b *inbox) lost() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.dropped
+}
+
 func (b *inbox) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/seed7529eb29/regent/manager/machine"
@@ -10,8 +11,11 @@ import (
 const (
 	// statusEvery bounds how often a snapshot is made under load.
 	statusEvery = 20 * time.Millisecond
-	// lookEvery is how often the clocks are compared when nothing happens.
-	lookEvery = time.Second
+	// lookEvery is how often the clocks are looked at when nothing happens, or
+	// more often where the lease allows timers less lateness: Go's timers stand
+	// still while the host is suspended, and a deadline that passes then must be
+	// seen as soon as the host is back.
+	lookEvery = 100 * time.Millisecond
 )
 
 // loop is the only place that touches the machine. It waits; what is decided
@@ -22,26 +26,19 @@ func (n *Agent) loop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var published machine.Instant
+	stale := true
 	for n.exit == nil {
 		select {
 		case <-n.inbox.wake:
 		case <-timer.C:
 		}
 		now := n.opts.Clock.Now()
-		if sleep.slept() {
-			n.step(ctx, machine.Slept{})
-		}
-		n.step(ctx, machine.Tick{})
-		for _, ev := range n.inbox.take() {
-			if n.exit == nil {
-				n.step(ctx, ev)
-			}
-		}
+		stale = n.turn(ctx, now, sleep.slept()) || stale
 		next := n.untilWake()
-		if d := now.Sub(published); d >= statusEvery {
-			published = now
+		if d := now.Sub(published); stale && d >= statusEvery {
+			published, stale = now, false
 			n.publish()
-		} else {
+		} else if stale {
 			next = min(next, statusEvery-d)
 		}
 		timer.Reset(next)
@@ -49,18 +46,55 @@ func (n *Agent) loop(ctx context.Context) {
 	n.publish()
 }
 
+// turn tells the machine what has come, time included, and reports whether
+// anything can have changed.
+func (n *Agent) turn(ctx context.Context, now machine.Instant, slept bool) (changed bool) {
+	changed = slept || n.machine.Wake() <= now
+	if slept {
+		n.step(ctx, machine.Slept{})
+	}
+	n.step(ctx, machine.Tick{})
+	for _, ev := range n.inbox.take() {
+		if n.exit == nil {
+			changed = true
+			n.forget(ev)
+			n.step(ctx, ev)
+		}
+	}
+	return changed
+}
+
 func (n *Agent) step(ctx context.Context, ev machine.Event) {
 	for _, a := range n.machine.Step(n.opts.Clock.Now(), ev) {
 		n.perform(ctx, a)
 	}
-	if err := n.machine.Check(); err != nil {
-		panic(err)
+	mustHold(n.machine.Check(), ev, n.machine.Status)
+}
+
+// mustHold panics where an invariant does not hold, with all that is known: it
+// is a bug, and going on could start a second instance.
+func mustHold(err error, ev machine.Event, status func() machine.Status) {
+	if err != nil {
+		panic(&violation{err, ev, status()})
 	}
 }
 
+// violation is what a violated invariant panics with.
+type violation struct {
+	err    error
+	event  machine.Event
+	status machine.Status
+}
+
+func (v *violation) Error() string {
+	return fmt.Sprintf("%v\nafter %T %+v\nstatus %+v", v.err, v.event, v.event, v.status)
+}
+
+func (v *violation) Unwrap() error { return v.err }
+
 // untilWake is how long the loop may wait.
 func (n *Agent) untilWake() time.Duration {
-	return min(max(n.machine.Wake().Sub(n.opts.Clock.Now()), 0), lookEvery)
+	return min(max(n.machine.Wake().Sub(n.opts.Clock.Now()), 0), n.checkpoint)
 }
 
 // publish replaces the snapshot and wakes those who wait for a change.
@@ -69,31 +103,4 @@ func (n *Agent) publish() {
 	n.status.Store(&s)
 	next := make(chan struct{})
 	close(*n.changed.Swap(&next))
-}
-
-// sleepDetector notices that the wall clock has jumped ahead of the clock
-// since boot: the machine stood still (a paused VM advances neither clock, and
-// is then set right).
-type sleepDetector struct {
-	clock  Clock
-	margin int64 // milliseconds
-	offset int64
-}
-
-func newSleepDetector(c Clock, late time.Duration) *sleepDetector {
-	d := &sleepDetector{clock: c, margin: late.Milliseconds()}
-	d.offset = d.now()
-	return d
-}
-
-// now is the wall clock's lead over the clock since boot.
-func (d *sleepDetector) now() int64 {
-	return d.clock.Wall() - time.Duration(d.clock.Now()).Milliseconds()
-}
-
-func (d *sleepDetector) slept() bool {
-	lead := d.now()
-	jump := lead - d.offset
-	d.offset = lead
-	return jump > d.margin
 }

@@ -3,7 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
-	"time"
+	"strings"
 
 	"github.com/seed7529eb29/regent/manager/app"
 	"github.com/seed7529eb29/regent/manager/machine"
@@ -19,7 +19,7 @@ func (n *Agent) perform(ctx context.Context, a machine.Action) {
 	case machine.Read:
 		n.work.Go(func() { n.read(ctx, a) })
 	case machine.Remember:
-		n.disk <- a
+		n.remember(a)
 	case machine.StartApp:
 		n.startApp(a)
 	case machine.StopApp:
@@ -29,7 +29,7 @@ func (n *Agent) perform(ctx context.Context, a machine.Action) {
 	case machine.ConfirmApp:
 		n.onRun(a.Run, func(i app.Instance) { i.Confirm() })
 	case machine.SendBeat:
-		n.beat(a.Beat)
+		n.sendBeat(a.Beat)
 	case machine.Prove:
 		n.work.Go(func() {
 			n.Post(machine.Proved{Node: a.Record.Node, Agent: a.Record.Agent, Gone: n.opts.Prover.Prove(a.Record)})
@@ -51,10 +51,10 @@ func (n *Agent) write(ctx context.Context, a machine.Write) {
 	if err != nil {
 		ev.Hint = err.Error()
 	}
+	n.Post(ev)
 	if outcome != policy.OutcomeOK {
 		n.log.Debug("write", "op", string(a.Op), "key", a.Write.Cell.Key.String(), "expect", a.Write.Expect, "outcome", outcome.String(), "cause", ev.Hint)
 	}
-	n.Post(ev)
 }
 
 func (n *Agent) read(ctx context.Context, a machine.Read) {
@@ -64,14 +64,9 @@ func (n *Agent) read(ctx context.Context, a machine.Read) {
 	n.Post(machine.ReadDone{Req: a.Req, OK: err == nil, Cell: cell})
 }
 
-func (n *Agent) beat(b machine.Beat) {
-	if err := n.opts.Bus.PublishBeat(b); err != nil {
-		n.log.Debug("heartbeat", "err", err)
-	}
-}
-
+// reply answers a caller, if it still waits.
 func (n *Agent) reply(a machine.Reply) {
-	if answer, waiting := n.calls.Load(a.ID); waiting {
+	if answer, waiting := n.calls.LoadAndDelete(a.ID); waiting {
 		answer.(chan *machine.Refusal) <- a.Err
 	}
 }
@@ -106,22 +101,44 @@ func (n *Agent) follow(run machine.RunID, i app.Instance) {
 	}
 	e := i.Exit()
 	if !e.Started {
-		n.Post(machine.StartFailed{Run: run, Reason: fmt.Sprint(e.Err)})
+		n.Post(machine.StartFailed{Run: run, Reason: limited(fmt.Sprint(e.Err))})
 		return
 	}
-	n.Post(machine.Exited{Run: run, Normal: e.Normal, Reason: e.Reason, Payload: e.Payload})
+	if len(e.Payload) > payloadMax {
+		e.Reason += fmt.Sprintf("; what it handed over is dropped: %d bytes, at most %d", len(e.Payload), payloadMax)
+		e.Payload = nil
+	}
+	n.Post(machine.Exited{Run: run, Normal: e.Normal, Reason: limited(e.Reason), Payload: e.Payload})
+}
+
+// What an app says goes into records and history, which NATS carries up to a
+// size of one MiB: larger ones could never be written, and a release that can't
+// be written leaves the app without an owner until the lease ends.
+const (
+	reasonMax  = 4 << 10   // the beginning of a stack says enough
+	payloadMax = 512 << 10 // grows by a third in JSON
+)
+
+func limited(reason string) string {
+	if len(reason) <= reasonMax {
+		return reason
+	}
+	return strings.ToValidUTF8(reason[:reasonMax], "") + "…"
 }
 
 func (n *Agent) onRun(id machine.RunID, f func(app.Instance)) {
 	if i := n.runs[id]; i != nil {
 		f(i)
 	}
-	for id, i := range n.runs {
-		select {
-		case <-i.Done():
-			delete(n.runs, id)
-		default:
-		}
+}
+
+// forget drops the instance of a run that is over.
+func (n *Agent) forget(ev machine.Event) {
+	switch ev := ev.(type) {
+	case machine.StartFailed:
+		delete(n.runs, ev.Run)
+	case machine.Exited:
+		delete(n.runs, ev.Run)
 	}
 }
 
@@ -136,72 +153,57 @@ func (n *Agent) endRuns() {
 	}
 }
 
-// keepDisk makes memories durable, one after the other, the newest of those
-// that wait for all of them.
+// remember hands a memory to the disk. One that still waits is overtaken: the
+// later holds more.
+func (n *Agent) remember(r machine.Remember) {
+	select {
+	case <-n.disk:
+	default:
+	}
+	n.disk <- r // has room: the loop is the only sender
+}
+
+// keepDisk makes memories durable, one after the other.
 func (n *Agent) keepDisk(ctx context.Context) {
+	broken := false
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case r := <-n.disk:
 			err := n.opts.Disk.Save(r.Memory)
-			if err != nil {
-				n.log.Error("state file", "err", err)
-			}
 			n.Post(machine.Remembered{Req: r.Req, OK: err == nil})
+			switch {
+			case err != nil && !broken:
+				n.log.Error("state file", "err", err)
+			case err == nil && broken:
+				n.log.Info("the state file can be written again")
+			}
+			broken = err != nil
 		}
 	}
 }
 
-// entry is a line of history on its way to the ledger.
-type entry struct {
-	record machine.History
-	at     int64
-	id     string
-}
+// beatsOutMax bounds how many heartbeats wait for the bus: four seconds' worth.
+const beatsOutMax = 16
 
-const (
-	historyMax   = 1024                   // lines that wait while the store does not answer; more are logged only
-	historyTry   = time.Second            // one attempt
-	historyAgain = 200 * time.Millisecond // between two attempts
-	historyEnd   = time.Second            // for what waits when the node ends
-)
-
-// Note writes a line of history to the log, and to the ledger as soon as the
-// store lets it. It never blocks.
-func (n *Agent) Note(h machine.History) {
-	n.log.Info(h.Type, "app", string(h.App), "node", string(h.Node), "from", string(h.From), "epoch", uint64(h.Epoch), "detail", h.Detail)
-	n.historyMu.RLock()
-	defer n.historyMu.RUnlock()
-	if n.historyClosed {
-		return
-	}
+// sendBeat hands a heartbeat to the bus without waiting for it: a publish may
+// stand behind a socket that takes no data, and the loop has a deadline to
+// keep. What doesn't fit is dropped and counted, since the next says the same.
+func (n *Agent) sendBeat(b machine.Beat) {
 	select {
-	case n.history <- entry{h, n.opts.Clock.Wall(), n.opts.Machine.NewID()}:
+	case n.beats <- b:
 	default:
-		n.log.Warn("history is full: this line is only in the log", "type", h.Type)
+		n.beatsLost.Add(1)
 	}
 }
 
-func (n *Agent) closeHistory() {
-	n.historyMu.Lock()
-	defer n.historyMu.Unlock()
-	n.historyClosed = true
-	close(n.history)
-}
-
-// keepHistory writes the ledger in order, trying each line until it is there
-// or ctx ends.
-func (n *Agent) keepHistory(ctx context.Context) {
-	for e := range n.history {
-		for ctx.Err() == nil && n.append(ctx, e) != nil {
-			pause(ctx, historyAgain)
+// keepBeats publishes heartbeats in order until the last.
+func (n *Agent) keepBeats(told chan<- struct{}) {
+	defer close(told)
+	for b := range n.beats {
+		if err := n.opts.Bus.PublishBeat(b); err != nil {
+			n.log.Debug("heartbeat", "err", err)
 		}
 	}
-}
-
-func (n *Agent) append(ctx context.Context, e entry) error {
-	ctx, cancel := context.WithTimeout(ctx, historyTry)
-	defer cancel()
-	return n.opts.Ledger.Append(ctx, e.record, e.at, e.id)
 }

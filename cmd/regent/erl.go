@@ -63,6 +63,7 @@ type erlLine struct {
 func parseErl(args []string) (*erlLine, *ExitError) {
 	l := &erlLine{}
 	fs := pflag.NewFlagSet("erl", pflag.ContinueOnError)
+	fs.Usage = func() {} // cobra prints the help
 	l.flags.bind(fs)
 	var long []string
 	for len(args) > 0 {

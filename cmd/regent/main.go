@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -54,7 +55,7 @@ applications do, for any program. NATS is inside.`,
 		SilenceUsage:  true,
 	})
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return withHelp(cmd, usage(cmd.Name(), "%w", err))
+		return withHelp(cmd, usage(title(cmd), "%w", err))
 	})
 	root.PersistentFlags().SortFlags = false
 	root.AddGroup(
@@ -89,15 +90,12 @@ const (
 // anything but one of them is an error.
 func group(cmd *cobra.Command) *cobra.Command {
 	cmd.Args = cobra.ArbitraryArgs
+	cmd.SuggestionsMinimumDistance = 2
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return cmd.Help()
 		}
-		what := ""
-		if cmd.HasParent() {
-			what = cmd.Name()
-		}
-		err := usage(what, "unknown command %q", args[0])
+		err := usage(title(cmd), "unknown command %q", args[0])
 		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 			err.Hint = "did you mean " + near[0] + "?"
 			return err
@@ -105,6 +103,14 @@ func group(cmd *cobra.Command) *cobra.Command {
 		return withHelp(cmd, err)
 	}
 	return cmd
+}
+
+// title is what errors call a command: its path below the program.
+func title(cmd *cobra.Command) string {
+	if !cmd.HasParent() {
+		return ""
+	}
+	return strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ")
 }
 
 func withHelp(cmd *cobra.Command, err *ExitError) *ExitError {
@@ -120,9 +126,9 @@ func arguments(more bool, names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
 		case len(args) < len(names):
-			return withHelp(cmd, usage(cmd.Name(), "%s is missing", names[len(args)]))
+			return withHelp(cmd, usage(title(cmd), "%s is missing", names[len(args)]))
 		case len(args) > len(names) && !more:
-			return withHelp(cmd, usage(cmd.Name(), "unexpected argument %q", args[len(names)]))
+			return withHelp(cmd, usage(title(cmd), "unexpected argument %q", args[len(names)]))
 		}
 		return nil
 	}

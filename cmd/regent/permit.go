@@ -28,6 +28,9 @@ permissions of its configuration.`,
 			if args[1] != "true" && args[1] != "false" {
 				return usage("permit", "invalid value %q: expected true or false", args[1])
 			}
+			if err := p.parse("--on"); err != nil {
+				return err
+			}
 			permitted := args[1] == "true"
 			done := fmt.Sprintf("%s permitted at", app)
 			if !permitted {

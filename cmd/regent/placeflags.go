@@ -21,6 +21,8 @@ type placeFlags struct {
 	on      string
 	all     bool
 	timeout time.Duration
+
+	node node.Name // what on says, after parse
 }
 
 func (p *placeFlags) bind(cmd *cobra.Command, all string) {
@@ -46,24 +48,27 @@ func (p *placeFlags) limit(ctx context.Context) (context.Context, context.Cancel
 	return context.WithTimeoutCause(ctx, p.timeout, fmt.Errorf("%w (%v)", errTimeout, p.timeout))
 }
 
-// place is the node that --on names, or the one on this machine.
-func (p *placeFlags) place(l *link, what string) (node.Name, error) {
+// parse checks what can be checked without a cluster. The node's name is called
+// by the flag that gave it.
+func (p *placeFlags) parse(flag string) (err error) {
 	if p.on == "" {
-		return l.localNode(what)
+		return nil
 	}
-	return parseNodeFlag("--on", p.on)
+	if p.node, err = node.Parse(p.on); err != nil {
+		return usage(flag, "%w", err)
+	}
+	return nil
 }
 
-func parseNodeFlag(flag, value string) (node.Name, error) {
-	n, err := node.Parse(value)
-	if err != nil {
-		return "", usage(flag, "%w", err)
+// place is the node that was named, or the one on this machine.
+func (p *placeFlags) place(l *link, what string) (node.Name, error) {
+	if p.node != "" {
+		return p.node, nil
 	}
-	return n, nil
+	return l.localNode(what)
 }
 
-// parseAppArg checks an app given on the command line. One that can't exist is
-// as unknown as one that doesn't.
+// parseAppArg checks an app given on the command line.
 func parseAppArg(cmd *cobra.Command, value string) (policy.App, error) {
 	app, err := policy.ParseApp(value)
 	if err != nil {

@@ -36,6 +36,9 @@ the better nodes to start it or to be gone.`,
 			if err != nil {
 				return err
 			}
+			if err := p.parse("--on"); err != nil {
+				return err
+			}
 			return p.start(cmd, app, restart)
 		},
 	}

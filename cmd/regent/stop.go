@@ -32,6 +32,9 @@ cluster, and no other node takes it; at a standby, only that node steps back.
 			if err != nil {
 				return err
 			}
+			if err := p.parse("--on"); err != nil {
+				return err
+			}
 			return p.stop(cmd, app)
 		},
 	}

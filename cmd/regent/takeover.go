@@ -32,6 +32,9 @@ It stays there until that node goes, or until it is moved again.`,
 				return withHelp(cmd, usage("takeover", "--to NODE is missing"))
 			}
 			p.on = to
+			if err := p.parse("--to"); err != nil {
+				return err
+			}
 			done := fmt.Sprintf("%s taken over by", app)
 			return p.one(cmd, done, service.VerbTakeover, service.TakeoverRequest{App: app, Type: restart})
 		},
@@ -47,11 +50,6 @@ It stays there until that node goes, or until it is moved again.`,
 func (p *placeFlags) one(cmd *cobra.Command, done, verb string, request any) error {
 	ctx, cancel := p.limit(cmd.Context())
 	defer cancel()
-	if p.on != "" {
-		if _, err := parseNodeFlag("node", p.on); err != nil {
-			return err
-		}
-	}
 	c, err := p.open(ctx, cmd.ErrOrStderr())
 	if err != nil {
 		return err

@@ -73,12 +73,14 @@ func (h history) overlap() (a, b run, found bool) {
 
 // epochsGrow reports whether each instance has a higher epoch than all before.
 func (h history) epochsGrow() bool {
-	return slices.IsSortedFunc(h.runs(), func(a, b run) int {
-		if a.first.Epoch < b.first.Epoch {
-			return -1
+	var last uint64
+	for _, r := range h.runs() {
+		if r.first.Epoch <= last {
+			return false
 		}
-		return 1
-	})
+		last = r.first.Epoch
+	}
+	return true
 }
 
 func (r run) String() string {

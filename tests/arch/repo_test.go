@@ -85,15 +85,6 @@ func walk(suffix string, each func(name string, src []byte) error) error {
 	})
 }
 
-// packages lists every package, sorted.
-func (r *repo) packages() []string {
-	var pkgs []string
-	for _, f := range r.files {
-		pkgs = append(pkgs, f.pkg)
-	}
-	return slices.Compact(slices.Sorted(slices.Values(pkgs)))
-}
-
 // in lists the files of one package that are no tests.
 func (r *repo) in(pkg string) []*ast.File {
 	var files []*ast.File

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/seed7529eb29/regent/manager/machine"
@@ -106,15 +107,7 @@ func (w *World) allowed(k faultKind) bool {
 	if k == faultBucket && !w.Knobs.BucketLoss || k == faultPause && !w.Knobs.Pauses {
 		return false
 	}
-	if w.Knobs.Only == nil {
-		return true
-	}
-	for _, o := range w.Knobs.Only {
-		if o == k {
-			return true
-		}
-	}
-	return false
+	return w.Knobs.Only == nil || slices.Contains(w.Knobs.Only, k)
 }
 
 // begin makes a storm the weather.

@@ -95,11 +95,12 @@ func (t *tracer) beat(w *World, a *agent, b machine.Beat) {
 	if !b.Full && !t.all {
 		return
 	}
-	text := fmt.Sprintf("%s %s waits %q", b.Phase, b.Session, strings.Join(b.Waiting, "; "))
+	var sb strings.Builder
+	fmt.Fprintf(&sb, "%s %s waits %q", b.Phase, b.Session, strings.Join(b.Waiting, "; "))
 	for _, ab := range b.Apps {
-		text += fmt.Sprintf(" %s{started=%t denied=%t failed=%t running=%t epoch=%d}", ab.App, ab.Started, ab.Denied, ab.Failed, ab.Running, ab.Epoch)
+		fmt.Fprintf(&sb, " %s{started=%t denied=%t failed=%t running=%t epoch=%d}", ab.App, ab.Started, ab.Denied, ab.Failed, ab.Running, ab.Epoch)
 	}
-	if t.all || t.beats[a] != text {
+	if text := sb.String(); t.all || t.beats[a] != text {
 		t.beats[a] = text
 		t.line(w, a.name, "> beat", "%d %s", b.N, text)
 	}

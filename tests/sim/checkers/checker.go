@@ -2,6 +2,7 @@ package checkers
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seed7529eb29/regent/manager/machine"
@@ -95,12 +96,9 @@ func (c *Checker) Heard(l Life, from node.Name) {
 	if len(a.barrier.Mandatory)+len(a.barrier.Optional) == 0 {
 		return
 	}
-	for _, n := range a.heard {
-		if n == from {
-			return
-		}
+	if !slices.Contains(a.heard, from) {
+		a.heard = append(a.heard, from)
 	}
-	a.heard = append(a.heard, from)
 }
 
 // Sent says that an agent has handed a write to its client.

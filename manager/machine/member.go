@@ -219,7 +219,7 @@ func (m *Machine) decideCell(mb *member) {
 		return
 	}
 	switch {
-	case mb.proved == rec.Agent:
+	case mb.proved != "" && mb.proved == rec.Agent:
 		m.endSession(mb, OpCertify, policy.SessionDead)
 	case m.passed(mb.seen.Add(max(m.cfg.Lease.TTL, rec.TTL))):
 		m.endSession(mb, OpExpire, policy.SessionExpired)

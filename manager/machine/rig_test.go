@@ -26,23 +26,23 @@ type rig struct {
 	cells map[policy.Key]policy.Cell
 	peers []*peer
 	ids   int
+	own   []policy.Revision // those of the machine's session
 
-	ownDisk   bool // the test answers Remember
-	ownRenew  bool // the test answers renewals
-	unheard   bool // what the test stores is not viewed
-	writes    []Write
-	reads     []Read
-	disk      []Remember
-	starts    []StartApp
-	stops     []RunID
-	kills     []RunID
-	confirms  []RunID
-	proves    []Prove
-	replies   []Reply
-	history   []History
-	beat      Beat // the latest full one
-	exit      *Exit
-	exclusive bool
+	ownDisk  bool // the test answers Remember
+	ownRenew bool // the test answers renewals
+	unheard  bool // what the test stores is not viewed
+	writes   []Write
+	reads    []Read
+	disk     []Remember
+	starts   []StartApp
+	stops    []RunID
+	kills    []RunID
+	confirms []RunID
+	proves   []Prove
+	replies  []Reply
+	history  []History
+	beat     Beat // the latest full one
+	exit     *Exit
 }
 
 const (
@@ -256,6 +256,9 @@ func (r *rig) commit(w Write) policy.Cell {
 	c := w.Write.Cell
 	c.Rev = r.rev
 	r.cells[c.Key] = c
+	if c.Node != nil && c.Node.Node == n2 {
+		r.own = append(r.own, c.Rev)
+	}
 	return c
 }
 
@@ -392,6 +395,9 @@ func (r *rig) wants(op Op, old policy.Cell, change func(*policy.AppRecord)) Writ
 	for _, s := range [][2]*policy.Slot{{&want.Owner, &got.Owner}, {&want.Next, &got.Next}} {
 		if s[0].Nonce == "new" && s[1].Nonce != "" {
 			s[0].Nonce = s[1].Nonce
+		}
+		if s[0].Session == r.m.session.id && slices.Contains(r.own, s[1].SRev) {
+			s[0].SRev = s[1].SRev // a renewal may have come in between
 		}
 	}
 	if len(want.Ended)+len(got.Ended) == 0 {

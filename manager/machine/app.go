@@ -19,6 +19,7 @@ type app struct {
 	rev     policy.Revision   // of the newest value, readable or not
 	since   Instant           // when that revision was first seen
 	damaged string            // why the newest value can't be used
+	behind  *policy.AppRecord // it can be read, but its epochs went back
 	looked  bool              // a whole picture of the bucket has been seen: no record means absent
 	missing Instant           // since when the record is absent or damaged
 
@@ -102,7 +103,7 @@ type run struct {
 func (a *app) exclusive() bool { return a.Spec.Takeover != policy.Overlap }
 
 func (a *app) forgetRecord(m *Machine) {
-	a.rec, a.rev, a.damaged, a.looked, a.open = nil, 0, "", false, nil
+	a.rec, a.rev, a.damaged, a.looked, a.open, a.behind = nil, 0, "", false, nil, nil
 	if a.req != nil {
 		m.forget(a.req)
 	}
@@ -114,14 +115,14 @@ func (m *Machine) learnApp(c policy.Cell) {
 	if a == nil || a.Spec == nil || c.Rev <= a.rev {
 		return
 	}
-	a.rev, a.since, a.open = c.Rev, m.now, nil
+	a.rev, a.since, a.open, a.behind = c.Rev, m.now, nil, nil
 	m.touch()
 	a.damaged = a.unusable(c)
 	if a.damaged != "" {
 		if a.rec != nil || a.missing == 0 {
 			a.missing = m.now
 		}
-		a.rec = nil
+		a.rec, a.behind = nil, c.App
 		return
 	}
 	a.rec, a.missing = c.App, 0
@@ -213,6 +214,7 @@ func (m *Machine) decideApp(a *app, w weights) {
 	if a.req != nil {
 		m.drive(a.req)
 	}
+	m.forgetClaim(a)
 	m.startOwned(a)
 	if a.req != nil || !m.session.valid(m.now) || !m.mayWrite() || m.life != lifeUp || !m.passed(a.hold) {
 		return
@@ -222,8 +224,10 @@ func (m *Machine) decideApp(a *app, w weights) {
 		m.decideMissing(a)
 	case a.stopping:
 		m.requestStop(a)
-	case a.starting != policy.FirstNone && !a.overHere():
+	case a.starting != policy.FirstNone && !m.overHere(a):
 		m.requestStart(a)
+	case m.outdated(a):
+		m.reassert(a)
 	case m.mine(rec.Owner):
 		m.decideOwned(a, w)
 	case m.mine(rec.Prev):
@@ -235,6 +239,16 @@ func (m *Machine) decideApp(a *app, w weights) {
 	default:
 		m.decideTakeover(a, w)
 	}
+}
+
+// forgetClaim drops a claim that the record no longer names, once nothing runs
+// by it: the acknowledgement of what ended it may have been lost.
+func (m *Machine) forgetClaim(a *app) {
+	c := a.claim
+	if c == nil || a.run != nil || a.rec == nil || m.named(a) || m.mine(a.rec.Prev) && a.rec.Prev.Nonce == c.nonce {
+		return
+	}
+	a.claim = nil
 }
 
 // write sends a new value of the app's record. change edits a copy.

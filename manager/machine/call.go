@@ -78,7 +78,7 @@ func (m *Machine) commandStart(a *app, c Command) *Refusal {
 		return &Refusal{RefuseUndefined, fmt.Sprintf("%s has no command and is not registered; define it under apps", a.App)}
 	case m.pending(a, VerbStart):
 		return nil
-	case a.started && a.failed == "" && !a.isStopped() && !a.overHere():
+	case a.started && a.failed == "" && !a.isStopped() && !m.overHere(a):
 		return &Refusal{RefuseAlreadyStarted, string(a.App)}
 	}
 	m.beginStart(a, c.Type)
@@ -90,8 +90,8 @@ func (a *app) isStopped() bool { return a.rec != nil && a.rec.Want == policy.Wan
 
 // overHere: it has ended on this node, which owns it still; the record does not
 // say so yet.
-func (a *app) overHere() bool {
-	return a.run == nil && a.claim != nil && a.claim.over != nil && a.claim.over.final
+func (m *Machine) overHere(a *app) bool {
+	return a.run == nil && a.ownsByClaim(m) && a.claim.over != nil && a.claim.over.final
 }
 
 func (m *Machine) beginStart(a *app, t policy.RestartType) {

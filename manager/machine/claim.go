@@ -293,11 +293,19 @@ func (m *Machine) decideMissing(a *app) {
 	switch {
 	case a.claim != nil && !a.claim.provisional && a.run != nil && !a.run.ordered:
 		m.reassert(a)
+	case a.behind != nil && !a.behind.Owner.Empty() && !m.ended(a.behind.Owner):
+		// Its owner lives, and asserts itself when it hears of our epoch.
 	case a.run == nil && a.started && m.passed(a.missing.Add(m.quarantine())):
 		m.write(a, OpRecreate, func(rec *policy.AppRecord) {
 			rec.High, rec.First, rec.Since = a.allot(m), policy.FirstGo, m.cfg.Wall()
 		})
 	}
+}
+
+// outdated: this node runs the app by a record that forgot epochs which others
+// remember.
+func (m *Machine) outdated(a *app) bool {
+	return a.ownsByClaim(m) && a.run != nil && !a.run.ordered && m.heardEpoch(a) > a.rec.High
 }
 
 func (m *Machine) reassert(a *app) {

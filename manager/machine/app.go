@@ -245,7 +245,7 @@ func (m *Machine) decideApp(a *app, w weights) {
 // by it: the acknowledgement of what ended it may have been lost.
 func (m *Machine) forgetClaim(a *app) {
 	c := a.claim
-	if c == nil || a.run != nil || a.rec == nil || m.named(a) || m.mine(a.rec.Prev) && a.rec.Prev.Nonce == c.nonce {
+	if c == nil || a.run != nil || a.req != nil || a.rec == nil || m.named(a) || m.mine(a.rec.Prev) && a.rec.Prev.Nonce == c.nonce {
 		return
 	}
 	a.claim = nil

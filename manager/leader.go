@@ -37,7 +37,7 @@ func (n *Node) watchLeader(ctx context.Context, p *parts) {
 
 func (n *Node) moveLeader(ctx context.Context, p *parts) bool {
 	o := p.store.opened.Load()
-	if o == nil {
+	if o == nil || n.plan.external { // those servers have an owner of their own
 		return false
 	}
 	ask, cancel := context.WithTimeout(ctx, quorumMax)

@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
 
 	"github.com/seed7529eb29/regent/bus"
 	"github.com/seed7529eb29/regent/bus/cred"
@@ -165,6 +167,9 @@ func exitFor(err error) Exit {
 		e.Hint = "a store can't change between one voter and several; start with an empty --data directory, or with the configuration it was made with"
 	case errors.Is(err, embedded.ErrPortTaken):
 		e.Hint = "another program has the port; choose other bases with ports, or stop it"
+	case errors.Is(err, kv.ErrNoJetStream), errors.Is(err, kv.ErrNoRights), errors.Is(err, kv.ErrForeignBucket),
+		errors.Is(err, kv.ErrTooFewServers), errors.Is(err, kv.ErrNoSpace):
+		e.Hint = kv.Hint(err)
 	case errors.Is(err, ErrState):
 		e.Hint = "it keeps epochs from repeating; restore it, or remove it and accept the wait for a bucket this node does not know"
 	}
@@ -268,39 +273,61 @@ const refusedFor = 3 * time.Second
 
 func (p *parts) connect(ctx context.Context) error {
 	n := p.node
-	o := bus.Options{
-		URLs: n.plan.clientURLs, Name: string(n.plan.self), RefusedFor: refusedFor,
-		Alternates: n.plan.clientURLs, Logger: n.log,
-	}
-	var err error
-	authority := n.plan.authority
-	if p.server != nil {
-		authority = p.server.Authority()
-		p.url = p.server.ClientURL()
-		o.Login, err = p.server.ConnOptions(cred.App, o.Name)
-	} else {
-		o.Login, err = authority.ConnOptions(cred.App, o.Name)
-	}
+	login, err := p.login()
 	if err != nil {
 		return err
 	}
-	if p.conn, err = bus.Dial(ctx, o); err != nil {
+	p.conn, err = bus.Dial(ctx, bus.Options{
+		URLs: n.plan.clientURLs, Name: string(n.plan.self), RefusedFor: refusedFor,
+		Alternates: n.plan.clientURLs, Logger: n.log, Login: login,
+	})
+	if err != nil {
 		return err
 	}
 	p.stops = append(p.stops, p.conn.Close)
-	if p.url == "" {
-		p.url = p.conn.NATS().ConnectedUrl()
+	p.url = p.conn.NATS().ConnectedUrl()
+	if p.server != nil {
+		p.url = p.server.ClientURL()
 	}
 	p.bus = bus.New(p.conn, bus.Cluster(n.opts.Cluster), n.plan.self, p.id)
 	p.store = &store{
-		nc: p.conn.NATS(), log: n.log,
-		opts: kv.Options{
-			Cluster: n.opts.Cluster, Node: n.opts.Name, Replicas: max(len(n.plan.voters), 1),
-			Fingerprint: authority.Fingerprint(), Alternate: p.conn.Alternate, Recreate: true,
-		},
+		nc: p.conn.NATS(), log: n.log, opts: p.storeOptions(),
 		fatal: func(err error) { n.end(exitFor(err)) },
 	}
 	return nil
+}
+
+// login is how this node shows who it is: with what the cookie gives to its own
+// cluster's servers, with what it was given to others.
+func (p *parts) login() ([]nats.Option, error) {
+	n := p.node
+	switch name := string(n.plan.self); {
+	case p.server != nil:
+		return p.server.ConnOptions(cred.App, name)
+	case !n.plan.external:
+		return n.plan.authority.ConnOptions(cred.App, name)
+	case n.opts.Creds != "":
+		return []nats.Option{nats.UserCredentials(n.opts.Creds)}, nil
+	case !strings.Contains(n.opts.Server, "@"):
+		n.log.Warn("no credentials are sent to the external NATS: whoever reaches it can act as a node", "hint", "--creds FILE, or user and password in the URL")
+	}
+	return nil, nil
+}
+
+// externalWait is how long an external NATS may look unfit before that is
+// believed: its servers may be coming up.
+const externalWait = 10 * time.Second
+
+func (p *parts) storeOptions() kv.Options {
+	n := p.node
+	o := kv.Options{
+		Cluster: n.opts.Cluster, Node: n.opts.Name, Fingerprint: n.plan.authority.Fingerprint(),
+		Alternate: p.conn.Alternate, Recreate: true, Replicas: max(len(n.plan.voters), 1),
+	}
+	if n.plan.external {
+		o.Replicas, o.WaitFor = 0, externalWait
+	}
+	return o
 }
 
 func (p *parts) openAgent(memory machine.Memory, state stateFile) error {

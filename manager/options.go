@@ -56,6 +56,13 @@ type Options struct {
 	// the configuration that is not here needs a command.
 	Apps map[string]func() Application
 
+	// Server is the URL of an external NATS, or several with commas between
+	// them: no server runs inside then. A URL may carry user:password or a token
+	// before the @; Creds is a credentials file. Empty: servers run inside the
+	// voters of the configuration.
+	Server string
+	Creds  string
+
 	DataDir       string // default: $XDG_STATE_HOME/regent/NAME
 	Listen        string // what the client port binds; default: its address in the port map
 	ClusterListen string // likewise the route port

@@ -6,7 +6,10 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/nats-io/jwt/v2"
 
 	"github.com/seed7529eb29/regent/bus"
 	"github.com/seed7529eb29/regent/bus/cred"
@@ -29,6 +32,8 @@ type plan struct {
 	addresses  []config.Address
 	server     embedded.Options // of a voter, without authority and directory
 	clientURLs []string         // of all voters, the own one first
+	external   bool
+	firstBoot  []node.Name // without memory, all of them: a true first boot
 	digest     string
 	authority  *cred.Authority // derived when the node is run: it is slow
 }
@@ -45,13 +50,56 @@ func (o *Options) plan() (plan, error) {
 	if o.Config == nil {
 		return p, fmt.Errorf("%w: no configuration", ErrOptions)
 	}
+	if p.external = o.Server != ""; p.external {
+		return p, p.planExternal(o)
+	}
 	for _, f := range []func(*Options) error{p.check, p.placeVoters, p.place} {
 		if err := f(o); err != nil {
 			return p, fmt.Errorf("%w: %w", ErrConfig, err)
 		}
 	}
-	p.digest = o.Config.Digest(o.Cluster, p.voters)
+	p.digest, p.firstBoot = o.Config.Digest(o.Cluster, p.voters), p.voters
 	return p, nil
+}
+
+// planExternal: the servers are somebody else's, so every node is a client,
+// and any of them may remember the bucket.
+func (p *plan) planExternal(o *Options) error {
+	if err := p.check(o); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	for _, u := range strings.Split(o.Server, ",") {
+		if u = strings.TrimSpace(u); u != "" {
+			p.clientURLs = append(p.clientURLs, u)
+		}
+	}
+	if len(p.clientURLs) == 0 {
+		return fmt.Errorf("%w: no server URL", ErrOptions)
+	}
+	if o.Creds != "" {
+		if err := checkCreds(o.Creds); err != nil {
+			return fmt.Errorf("%w: %w", ErrOptions, err)
+		}
+	}
+	p.firstBoot = o.Config.Nodes()
+	p.digest = o.Config.Digest(o.Cluster, nil)
+	return nil
+}
+
+// checkCreds refuses a credentials file that can't be used, before anybody is
+// asked.
+func checkCreds(path string) error {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("credentials file: %w", err)
+	}
+	if _, err := jwt.ParseDecoratedJWT(raw); err != nil {
+		return fmt.Errorf("credentials file %s: no user token in it: %w", path, err)
+	}
+	if _, err := jwt.ParseDecoratedUserNKey(raw); err != nil {
+		return fmt.Errorf("credentials file %s: no user key in it: %w", path, err)
+	}
+	return nil
 }
 
 func (p *plan) check(o *Options) error {
@@ -59,7 +107,7 @@ func (p *plan) check(o *Options) error {
 		return err
 	}
 	var err error
-	p.lease, err = o.Config.Timing(false)
+	p.lease, err = o.Config.Timing(p.external)
 	return err
 }
 
@@ -158,7 +206,7 @@ func (n *Node) machineConfig(p *parts, memory machine.Memory) machine.Config {
 		Sync: machine.Sync{
 			Mandatory: c.Sync.Mandatory, Optional: c.Sync.Optional, Timeout: c.Sync.Timeout, Defined: c.Sync.Defined,
 		},
-		FirstBoot: n.plan.voters, NewCluster: n.opts.NewCluster, Memory: memory,
+		FirstBoot: n.plan.firstBoot, NewCluster: n.opts.NewCluster, Memory: memory,
 		Version: n.opts.Version, Since: time.Now().UnixMilli(),
 	}
 	for i := range c.Apps {

@@ -37,6 +37,9 @@ func (n *Node) Status(ctx context.Context) (status.Document, error) {
 
 func (n *Node) quorum(q kv.Quorum, err error) status.Quorum {
 	s := status.Quorum{OK: q.OK && err == nil, Servers: q.Servers, Leader: q.Leader, Mode: status.Embedded}
+	if n.plan.external {
+		s.Mode = status.External
+	}
 	if s.Servers == 0 {
 		s.Servers = len(n.plan.voters)
 	}

@@ -99,7 +99,9 @@ func (m *Machine) releaseInto(a *app, rec *policy.AppRecord) {
 
 // endStops: an app that ended by itself without taking its node down is
 // stopped, not failed over (rule A-51); so is one whose very first start
-// failed. A failover that does not start is tried elsewhere (B-7).
+// failed. A failover that does not start is tried elsewhere (B-7), and
+// an app that takes its node down fails over (B-6), or is taken over if it
+// ended while another node had asked for it.
 func (m *Machine) endStops(a *app, over ended) bool {
 	switch {
 	case over.ordered:
@@ -107,7 +109,7 @@ func (m *Machine) endStops(a *app, over ended) bool {
 	case over.failed:
 		return a.cleans && a.kind == policy.Temporary
 	}
-	return over.final
+	return over.final && !a.endsNode(over)
 }
 
 // endedWindow is how close together an app must end two nodes to be left

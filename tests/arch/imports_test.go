@@ -137,6 +137,7 @@ var graph = map[string][]may{
 		{"policy/config", "what is configured"},
 		{"policy/node", "names"},
 		{natsGo, "hands the bus's connection to the bucket"},
+		{"github.com/nats-io/jwt/v2", "looks into a credentials file before a server is asked"},
 		{"github.com/google/uuid", "the nonce of the process"},
 	},
 
@@ -199,6 +200,7 @@ var testMay = []may{
 	{"github.com/anishathalye/porcupine", "linearizability"},
 	{"pgregory.net/rapid", "properties"},
 	{"go.uber.org/goleak", "nothing is left behind"},
+	{"kv/kvtest", "a store in memory, which imports no NATS"},
 }
 
 // beyond are packages without a line in graph: they may import everything that

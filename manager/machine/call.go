@@ -116,7 +116,7 @@ func (m *Machine) beginStart(a *app, t policy.RestartType) {
 // commandStop is application:stop/1: at the owner the app stops everywhere
 // elsewhere only this node steps back.
 func (m *Machine) commandStop(a *app, c Command) *Refusal {
-	owner := a.run != nil || a.owns(m)
+	owner := a.owns(m) || a.run != nil && !m.elsewhere(a)
 	blocked := m.pending(a, VerbStart)
 	if !owner && !c.All && (!a.started || blocked) {
 		return &Refusal{RefuseNotStarted, string(a.App)}
@@ -127,6 +127,13 @@ func (m *Machine) commandStop(a *app, c Command) *Refusal {
 	a.stopping = a.Spec != nil && (owner || c.All)
 	m.beats.changed = true
 	return nil
+}
+
+// elsewhere: the record names another node as the owner. What runs here then is
+// a provisional instance or one on its way out, and a stop here is not one of
+// the app.
+func (m *Machine) elsewhere(a *app) bool {
+	return a.rec != nil && !a.rec.Owner.Empty() && a.rec.Owner.Node != m.cfg.Self
 }
 
 func (m *Machine) refuseCalls(a *app, v Verb, why *Refusal) {

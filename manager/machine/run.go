@@ -19,7 +19,7 @@ func (m *Machine) startOwned(a *app) {
 	if !m.named(a) || !m.runnable(a) || m.stopReason(a) != "" || a.durable < c.epoch {
 		return
 	}
-	if c.over != nil && (c.over.final || !m.passed(c.restart) || !a.exclusive() && !c.rewritten && !c.provisional) {
+	if c.over != nil && (c.over.final || !m.passed(c.restart) || !a.exclusive() && !c.rewritten) {
 		return
 	}
 	m.start(a)

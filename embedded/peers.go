@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// peersEvery is how often routes are looked at. nats-server offers no event:
+// peersEvery is how often routes are counted. nats-server offers no event:
 // when a voter is killed, the routes to it close within milliseconds, but no
 // system event is sent, since the server that would send it is dead.
 const peersEvery = 20 * time.Millisecond
@@ -33,6 +33,10 @@ func (s *Server) Missing() []string {
 // NumRoutes is the number of other voters this server has a route to.
 func (s *Server) NumRoutes() int { return len(s.Peers()) }
 
+// peersFull is how often routes are named even if their number is the same: one
+// may have taken the place of another between two counts.
+const peersFull = time.Second
+
 func (s *Server) watchPeers() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stopWatch = cancel
@@ -42,12 +46,16 @@ func (s *Server) watchPeers() {
 	s.watching.Go(func() {
 		tick := time.NewTicker(peersEvery)
 		defer tick.Stop()
+		counted, named := -1, time.Time{}
 		for {
 			select {
 			case <-ctx.Done():
 				return
-			case <-tick.C:
-				s.lookAtRoutes()
+			case now := <-tick.C:
+				if n := s.nats.NumRoutes(); n != counted || now.Sub(named) >= peersFull {
+					counted, named = n, now
+					s.lookAtRoutes()
+				}
 			}
 		}
 	})

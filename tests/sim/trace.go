@@ -129,5 +129,5 @@ func slotText(s policy.Slot) string {
 	if s.Empty() {
 		return fmt.Sprintf("-(%d)", s.Epoch)
 	}
-	return fmt.Sprintf("%s/%s/%d/%s", s.Node.Base(), s.Session, s.Epoch, s.Nonce)
+	return fmt.Sprintf("%s/%s@%d/%d/%s", s.Node.Base(), s.Session, s.SRev, s.Epoch, s.Nonce)
 }

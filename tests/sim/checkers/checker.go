@@ -118,6 +118,9 @@ func (c *Checker) Sent(l Life, op machine.Op, w *policy.Write) {
 func (c *Checker) Acknowledged(l Life, op machine.Op, w *policy.Write, late bool) {
 	if w.Cell.App != nil {
 		c.learnRight(l, w.Cell.App)
+		if !late {
+			c.confirmRight(l, op, w.Cell.App)
+		}
 		return
 	}
 	if op != machine.OpRegister && op != machine.OpRenew || late {

@@ -33,6 +33,10 @@ type right struct {
 	givenUp  bool
 }
 
+// rightsMax bounds how many claims of one agent are remembered: older ones can
+// only be stragglers.
+const rightsMax = 64
+
 // instance is one app process from the order to start it until it is gone.
 type instance struct {
 	life     Life
@@ -75,8 +79,9 @@ func (c *Checker) claims(a *agent, app policy.App, s policy.Slot, reserved bool)
 			return // a repeat
 		}
 	}
-	// What is older than the claim before the latest can only be a straggler.
-	a.rights = slices.DeleteFunc(a.rights, func(r right) bool { return r.app == app && !r.latest })
+	if len(a.rights) == rightsMax {
+		a.rights = slices.Delete(a.rights, 0, 1)
+	}
 	for i := range a.rights {
 		if a.rights[i].app == app {
 			a.rights[i].latest = false
@@ -96,6 +101,25 @@ func (c *Checker) learnRight(l Life, rec *policy.AppRecord) {
 			if s.Session == r.session && s.Epoch == r.epoch && s.Nonce == r.nonce {
 				r.known = true
 			}
+		}
+	}
+}
+
+// confirmRight: an acknowledged write that is no claim shows that the claim it
+// carries is the record's still, and voids a later one that was refused or
+// never answered.
+func (c *Checker) confirmRight(l Life, op machine.Op, rec *policy.AppRecord) {
+	switch op {
+	case machine.OpClaim, machine.OpReserve, machine.OpReassert, machine.OpRecreate:
+		return
+	}
+	a := &c.lives[l]
+	confirmed := slices.IndexFunc(a.rights, func(r right) bool {
+		return r.app == rec.App && r.session == rec.Owner.Session && r.nonce == rec.Owner.Nonce
+	})
+	for i := range a.rights {
+		if confirmed >= 0 && a.rights[i].app == rec.App {
+			a.rights[i].latest = i == confirmed
 		}
 	}
 }

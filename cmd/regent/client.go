@@ -104,10 +104,14 @@ func (c *client) candidates(ctx context.Context) []node.Name {
 func (c *client) command(ctx context.Context, n node.Name, verb string, request any) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var watch sync.WaitGroup
-	watch.Go(func() { c.watch(ctx, n, cancel) })
+	var healthy bool
+	watch.Go(func() { healthy = c.watch(ctx, n, cancel) })
 	err := c.persist(ctx, n, verb, request)
 	cancel(nil)
 	watch.Wait()
+	if errors.Is(err, errTimeout) && !healthy {
+		err = fmt.Errorf("%w: %w", errNoQuorum, err)
+	}
 	return commandError(n, verb, err)
 }
 
@@ -166,16 +170,24 @@ func codeOf(err error) int {
 }
 
 // watch looks at a node that has a command of ours, and gives up when it has
-// been without quorum for too long.
-func (c *client) watch(ctx context.Context, n node.Name, giveUp context.CancelCauseFunc) {
-	healthy := time.Now()
-	for pause(ctx, watchPeriod) {
+// been without quorum for too long. It reports whether it had one at the end.
+func (c *client) watch(ctx context.Context, n node.Name, giveUp context.CancelCauseFunc) bool {
+	healthy, since := true, time.Now()
+	for {
 		doc, err := c.statusOf(ctx, n)
 		switch {
+		case ctx.Err() != nil:
+			return healthy
 		case err != nil || doc.Quorum.OK: // its silence is for the call to judge
-			healthy = time.Now()
-		case time.Since(healthy) > quorumMax:
+			healthy, since = true, time.Now()
+		default:
+			healthy = false
+		}
+		if time.Since(since) > quorumMax {
 			giveUp(errNoQuorum)
+		}
+		if !pause(ctx, watchPeriod) {
+			return healthy
 		}
 	}
 }
@@ -195,11 +207,16 @@ func commandError(n node.Name, verb string, err error) error {
 		e.Hint = "see regent nodes"
 	case codeOf(err) == service.CodeBadRequest:
 		e.Code = exitUsage
+	case codeOf(err) == service.CodeUnknown && strings.HasPrefix(err.Error(), string(machine.RefuseUnknownApp)):
+		e.Hint = hintNotLoaded
 	case errors.Is(err, errTimeout), errors.Is(err, context.Canceled):
 		e.Hint = "what was asked for goes on; see regent status"
 	}
 	return e
 }
+
+// hintNotLoaded says what OTP says of an app that nobody described (B-26).
+const hintNotLoaded = "not loaded: no configuration describes it; see regent apps"
 
 // pause reports false when ctx ended first.
 func pause(ctx context.Context, d time.Duration) bool {
@@ -233,8 +250,5 @@ func findApp(doc *status.Document, name string) (*status.App, error) {
 			return &doc.Apps[i], nil
 		}
 	}
-	return nil, &ExitError{
-		Code: exitFailed, Err: fmt.Errorf("unknown app: %s", name),
-		Hint: "see regent apps; an app is described in the configuration of its nodes",
-	}
+	return nil, &ExitError{Code: exitFailed, Err: fmt.Errorf("%s: %s", machine.RefuseUnknownApp, name), Hint: hintNotLoaded}
 }

@@ -55,7 +55,7 @@ func TestEvalErrorsPointIntoTheExpression(t *testing.T) {
 		{"application:stop(a, b)", "column 1: application:stop/2 is not understood"},
 		{"application:permit(a)", "column 1: application:permit/1 is not understood"},
 		{"application:start(a", "column 18: ( is never closed"},
-		{"application:start('a)')", `column 19: invalid app name "a)": `+"')' is not allowed"},
+		{"application:start('a)')", `column 19: invalid app name "a)": ` + "')' is not allowed"},
 		{`application:start("a")`, `column 19: expected the name of an app, an atom, found the string "a"`},
 		{"application:start(A)", "column 19: "},
 		{"application:start(a, forever)", `column 22: invalid restart type "forever"`},

@@ -68,7 +68,7 @@ func (t *target) dial(ctx context.Context, warn io.Writer) (*link, error) {
 	}
 	switch {
 	case server != "":
-		return l, t.dialServers(ctx, l, splitURLs(server), warn)
+		return l, t.dialServers(ctx, l, splitURLs(server), true, warn)
 	case t.context != "":
 		return l, t.dialContext(l)
 	case len(l.local) == 0:
@@ -78,7 +78,7 @@ func (t *target) dial(ctx context.Context, warn io.Writer) (*link, error) {
 	for _, f := range l.local {
 		urls = append(urls, splitURLs(f.URL)...)
 	}
-	return l, t.dialServers(ctx, l, urls, warn)
+	return l, t.dialServers(ctx, l, urls, false, warn)
 }
 
 func splitURLs(s string) []string {
@@ -101,8 +101,9 @@ func nobodyHere(cluster string, others []nodefile.File, listErr error) error {
 
 // dialServers connects with the credentials file, else with those of the
 // cookie. A server without TLS is none of ours: it is asked again without
-// credentials, which never go over a plain connection.
-func (t *target) dialServers(ctx context.Context, l *link, urls []string, warn io.Writer) error {
+// credentials, which never go over a plain connection. A server that was named
+// may do without a cookie.
+func (t *target) dialServers(ctx context.Context, l *link, urls []string, named bool, warn io.Writer) error {
 	o := bus.Options{URLs: urls, Name: "regent client"}
 	a, err := t.authority()
 	switch {
@@ -115,7 +116,7 @@ func (t *target) dialServers(ctx context.Context, l *link, urls []string, warn i
 		if o.Login, err = a.ConnOptions(cred.App, o.Name); err != nil {
 			return failed("credentials", err)
 		}
-	case errors.Is(err, fs.ErrNotExist) && len(l.local) == 0:
+	case errors.Is(err, fs.ErrNotExist) && named:
 		fmt.Fprintln(warn, "regent: warning: no cookie and no --creds: connecting without credentials")
 	default:
 		return err

@@ -66,14 +66,16 @@ func (n *Node) StartApp(ctx context.Context, a policy.App, t RestartType) error 
 // it is stopped and stays so in the whole cluster; elsewhere this node no
 // longer takes part. It returns when the app is gone from here.
 //
-// Errors: ErrUnknownApp, ErrNotStarted, ErrClosing, ErrNotRunning, the cause of ctx.
+// Errors: ErrUnknownApp, ErrNotStarted, ErrOvertaken by a start, ErrClosing,
+// ErrNotRunning, the cause of ctx.
 func (n *Node) StopApp(ctx context.Context, a policy.App) error {
 	return n.Call(ctx, machine.Command{Verb: machine.VerbStop, App: a})
 }
 
 // StopEverywhere is StopApp with effect on the cluster from any node: the app
 // is stopped wherever it runs. Other nodes keep taking part; a later start on
-// one of them runs it again.
+// one of them runs it again. The errors are those of StopApp without
+// ErrNotStarted.
 func (n *Node) StopEverywhere(ctx context.Context, a policy.App) error {
 	return n.Call(ctx, machine.Command{Verb: machine.VerbStop, App: a, All: true})
 }
@@ -83,7 +85,8 @@ func (n *Node) StopEverywhere(ctx context.Context, a policy.App) error {
 // returns when the app runs here.
 //
 // Errors: ErrUnknownApp, ErrNotRunningDistributed, ErrAlreadyRunningLocally,
-// ErrStartFailed, ErrStopped, ErrClosing, ErrNotRunning, the cause of ctx.
+// ErrStartFailed, ErrStopped, ErrOvertaken, ErrClosing, ErrNotRunning, the cause
+// of ctx.
 func (n *Node) Takeover(ctx context.Context, a policy.App, t RestartType) error {
 	return n.Call(ctx, machine.Command{Verb: machine.VerbTakeover, App: a, Type: t})
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/seed7529eb29/regent/embedded"
 	"github.com/seed7529eb29/regent/kv"
 	"github.com/seed7529eb29/regent/manager/agent"
+	"github.com/seed7529eb29/regent/manager/lastresort"
 	"github.com/seed7529eb29/regent/manager/machine"
 	"github.com/seed7529eb29/regent/manager/samehost"
 	"github.com/seed7529eb29/regent/policy"
@@ -89,7 +90,8 @@ func New(opts Options) (*Node, error) {
 func (n *Node) Name() node.Name { return n.plan.self }
 
 // Connected is closed when the node has its NATS connection and answers calls;
-// its barrier begins then.
+// its barrier begins then. It stays open when Run ends before that, so wait for
+// both.
 func (n *Node) Connected() <-chan struct{} { return n.connected }
 
 // URL is where clients of this host reach the cluster. It is valid when
@@ -342,6 +344,7 @@ func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 		Prover:  prover{n.log},
 		Runners: n.runners(p.groups),
 		Clock:   clock{},
+		Last:    p.lastResort(),
 		Logger:  n.log,
 		Args:    n.args, Phases: n.phases,
 	})
@@ -365,6 +368,28 @@ func (p *parts) close() {
 	for i := len(p.stops) - 1; i >= 0; i-- {
 		p.stops[i]()
 	}
+}
+
+// kernelTimer is the agent's port to the kernel's last resort.
+type kernelTimer struct {
+	timer *lastresort.Timer
+	log   *slog.Logger
+}
+
+func (k kernelTimer) Arm(at machine.Instant) {
+	if err := k.timer.Arm(time.Duration(at)); err != nil {
+		k.log.Warn("the kernel won't end this process should it stand still", "err", err)
+	}
+}
+
+func (p *parts) lastResort() agent.LastResort {
+	t, err := lastresort.New()
+	if err != nil || t == nil {
+		p.node.log.Info("no kernel timer here: a process that stands still is not ended", "cause", err)
+		return nil
+	}
+	p.stops = append(p.stops, t.Close)
+	return kernelTimer{t, p.node.log}
 }
 
 // clock is this host's time: CLOCK_BOOTTIME where there is one.

@@ -46,6 +46,7 @@ type Machine struct {
 	runs       map[RunID]*app
 	runSeq     RunID
 
+	until   Instant // deadline of the latest session: what ran by it is gone by then
 	dirty   bool    // something that decisions depend on has changed
 	wakeAt  Instant // when time alone will change a decision
 	actions []Action

@@ -82,14 +82,14 @@ func (m *Machine) stopReason(a *app) string {
 	switch {
 	case m.life != lifeUp:
 		return "the node stops"
+	case rec != nil && rec.Want == policy.WantStopped:
+		return "stopped"
 	case !a.permitted:
 		return "not permitted here"
 	case !a.started && !a.stopping:
 		return "not started here"
 	case rec == nil:
 		return ""
-	case rec.Want == policy.WantStopped:
-		return "stopped"
 	case rec.First != policy.FirstNone:
 		return "stopped, and started again since"
 	case a.exclusive() && !rec.Next.Empty() && !m.mine(rec.Next) && !m.ended(rec.Next):

@@ -185,7 +185,22 @@ func (m *Machine) prolong(sent Instant) {
 	s.deadline = max(s.deadline, sent.Add(m.cfg.Lease.Fence()))
 	s.acked = max(s.acked, sent)
 	s.renewAt = sent.Add(m.cfg.Lease.Renew)
+	m.until = s.deadline
 	m.fenceIfDue()
+}
+
+// Doom is when this process must be ended from outside if it has not ended its
+// distributed apps itself: late by one timer after the deadline, or, where they
+// have been told to die, as late as that may take. 0: nothing runs that could
+// outlive its right.
+func (m *Machine) Doom() Instant {
+	switch {
+	case m.until == 0 || !m.anyDistributed():
+		return 0
+	case m.session.id == "":
+		return m.until.Add(m.cfg.Lease.Late + m.cfg.Lease.Kill)
+	}
+	return m.until.Add(m.cfg.Lease.Late)
 }
 
 // adoptSession: reading shows that a registration of unknown outcome landed.

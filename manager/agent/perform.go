@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/seed7529eb29/regent/manager/app"
 	"github.com/seed7529eb29/regent/manager/machine"
@@ -43,10 +44,18 @@ func (n *Agent) perform(ctx context.Context, a machine.Action) {
 	}
 }
 
+// unknownPause holds an unknown outcome back, within the time that the request
+// has: without a connection it is there at once, a renewal is repeated at once,
+// and the two would go round as fast as the processor can.
+const unknownPause = 50 * time.Millisecond
+
 func (n *Agent) write(ctx context.Context, a machine.Write) {
 	ctx, cancel := context.WithTimeout(ctx, n.opts.Machine.Lease.Request)
 	defer cancel()
 	rev, outcome, err := n.opts.Store.CAS(ctx, a.Write)
+	if outcome == policy.OutcomeUnknown {
+		pause(ctx, unknownPause)
+	}
 	ev := machine.Wrote{Req: a.Req, Outcome: outcome, Rev: rev}
 	if err != nil {
 		ev.Hint = err.Error()

@@ -57,6 +57,9 @@ var graph = map[string][]may{
 		{"policy", "app names"},
 		{"golang.org/x/sys/unix", "death signal of the parent, wait without reaping"},
 	},
+	"manager/lastresort": {
+		{"golang.org/x/sys/unix", "kernel timers"},
+	},
 	"manager/agent": {
 		{"manager/machine", "its loop owns the machine"},
 		{"manager/app", "the port to runners"},
@@ -128,6 +131,7 @@ var graph = map[string][]may{
 		{"kv", "wiring: bucket and history"},
 		{"embedded", "wiring: the server of a voter"},
 		{"manager/agent", "wiring: the loop"},
+		{"manager/lastresort", "wiring: the kernel ends a process that stands still"},
 		{"manager/app", "wiring: apps in Go; its types are part of the Go API"},
 		{"manager/machine", "commands and configuration of the machine"},
 		{"manager/osproc", "wiring: apps that are processes"},

@@ -12,14 +12,15 @@ import (
 func newCookie() *cobra.Command {
 	cmd := group(&cobra.Command{
 		Use:   "cookie",
-		Short: "Make the cluster's cookie file, or show its fingerprint",
+		Short: "Make the cluster's cookie file, show its fingerprint, make credentials of it",
 		Long: `The cookie is the secret that all nodes of a cluster share. Whoever has it is
 root of that cluster. It never crosses the network: keys and certificates are
 derived from it, the same on every machine.`,
 		Example: `  regent cookie init
-  regent cookie show`,
+  regent cookie show
+  regent cookie creds --context regent`,
 	})
-	cmd.AddCommand(newCookieInit(), newCookieShow())
+	cmd.AddCommand(newCookieInit(), newCookieShow(), newCookieCreds())
 	return cmd
 }
 

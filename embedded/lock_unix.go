@@ -10,9 +10,10 @@ import (
 	"syscall"
 )
 
-// lockDir takes dir for this open file, until it is closed or the process
-// ends. Children do not inherit it.
-func lockDir(dir string) (*os.File, error) {
+// LockDir takes dir, which must exist, for the open file that it returns: until
+// that is closed or the process ends. Children do not inherit it. The error
+// wraps ErrDataDirInUse when somebody else has dir.
+func LockDir(dir string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err

@@ -10,8 +10,10 @@ import (
 
 const errSharingViolation = syscall.Errno(32)
 
-// lockDir opens the lock file without sharing it.
-func lockDir(dir string) (*os.File, error) {
+// LockDir takes dir, which must exist, for the open file that it returns, which
+// is not shared: until that is closed or the process ends. The error wraps
+// ErrDataDirInUse when somebody else has dir.
+func LockDir(dir string) (*os.File, error) {
 	path := filepath.Join(dir, lockFile)
 	name, err := syscall.UTF16PtrFromString(path)
 	if err != nil {

@@ -54,7 +54,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
-	lock, err := lockDir(o.DataDir)
+	lock, err := LockDir(o.DataDir)
 	if err != nil {
 		return nil, err
 	}

@@ -66,6 +66,10 @@ type Node struct {
 // has ended.
 var ErrNotRunning = errors.New("the node is not running")
 
+// ErrNameTaken is wrapped when the port of this node is taken by a live node of
+// the same name.
+var ErrNameTaken = errors.New("a live node has this name")
+
 // New checks the options and plans the node: its place in the port map, its
 // lease, its apps. It touches neither network nor disk, except to resolve host
 // names. Errors wrap ErrOptions or ErrConfig.
@@ -164,7 +168,7 @@ func exitFor(err error) Exit {
 		e.Code = ExitConfig
 	case errors.Is(err, bus.ErrRefused), errors.Is(err, kv.ErrOtherCookie):
 		e.Code, e.Hint = ExitRefused, "all nodes of a cluster need the same cookie file"
-	case errors.Is(err, embedded.ErrDataDirInUse):
+	case errors.Is(err, embedded.ErrDataDirInUse), errors.Is(err, ErrNameTaken):
 		e.Code, e.Hint = ExitDuplicate, "a node of this name runs here already"
 	case errors.Is(err, embedded.ErrModeChanged):
 		e.Hint = "a store can't change between one voter and several; start with an empty --data directory, or with the configuration it was made with"
@@ -183,7 +187,7 @@ func exitFor(err error) Exit {
 type parts struct {
 	node   *Node
 	id     policy.Nonce
-	lock   *os.File
+	lock   *os.File // keeps a second node out of the data directory
 	groups *samehost.Groups
 	server *embedded.Server
 	conn   *bus.Conn
@@ -206,6 +210,10 @@ func (p *parts) open(ctx context.Context) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
+	if p.lock, err = embedded.LockDir(dir); err != nil {
+		return err
+	}
+	p.stops = append(p.stops, func() { _ = p.lock.Close() })
 	state := openState(dir)
 	memory, err := state.Load(n.opts.Name)
 	if err != nil {
@@ -240,6 +248,9 @@ func (p *parts) openServer(ctx context.Context, dir string) error {
 	opts.Authority, opts.DataDir, opts.Logger = authority, filepath.Join(dir, "nats"), n.log
 	opts.OnPeer = p.peerChanged
 	p.server, err = embedded.Start(ctx, opts)
+	if errors.Is(err, embedded.ErrPortTaken) && n.nameTaken(ctx) {
+		return fmt.Errorf("%w: %s (%w)", ErrNameTaken, n.plan.self, err)
+	}
 	if err != nil {
 		return err
 	}

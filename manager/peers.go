@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed7529eb29/regent/bus"
+	"github.com/seed7529eb29/regent/bus/cred"
 	"github.com/seed7529eb29/regent/embedded"
 	"github.com/seed7529eb29/regent/manager/machine"
 	"github.com/seed7529eb29/regent/policy/node"
@@ -42,6 +44,27 @@ func (n *Node) watchPeers(ctx context.Context, p *parts) {
 		}
 	}
 }
+
+// nameTaken reports whether what listens at this node's client address is a
+// node of this very name, with the same cookie: not a stranger in its port but
+// another life of it.
+func (n *Node) nameTaken(ctx context.Context) bool {
+	login, err := n.plan.authority.ConnOptions(cred.App, string(n.plan.self))
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, nameTakenMax)
+	defer cancel()
+	c, err := bus.Dial(ctx, bus.Options{URLs: n.plan.clientURLs[:1], Login: login})
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	return c.NATS().ConnectedServerName() == string(n.plan.self)
+}
+
+// nameTakenMax is for a server that has just begun, on a busy host.
+const nameTakenMax = 2 * time.Second
 
 // probePeers asks every other voter what it thinks of us.
 func (n *Node) probePeers(ctx context.Context, p *parts) (accepts, refuses int) {

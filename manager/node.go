@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"time"
 
@@ -125,7 +125,7 @@ func (n *Node) run(ctx context.Context) Exit {
 		if ctx.Err() != nil {
 			return Exit{Code: ExitOK, Reason: "told to stop"}
 		}
-		return exitFor(err)
+		return n.exitFor(err)
 	}
 	n.mu.Lock()
 	n.agent, n.store, n.url = parts.agent, parts.store, parts.url
@@ -161,12 +161,16 @@ func (n *Node) end(e Exit) {
 }
 
 // exitFor maps what can go wrong while a node comes up.
-func exitFor(err error) Exit {
+func (n *Node) exitFor(err error) Exit {
 	e := Exit{Code: ExitFailed, Reason: err.Error()}
 	switch {
 	case errors.Is(err, ErrOptions), errors.Is(err, ErrConfig), errors.Is(err, embedded.ErrOptions):
 		e.Code = ExitConfig
-	case errors.Is(err, bus.ErrRefused), errors.Is(err, kv.ErrOtherCookie):
+	case errors.Is(err, kv.ErrOtherCookie):
+		e.Code, e.Hint = ExitRefused, kv.Hint(err)
+	case errors.Is(err, bus.ErrRefused) && n.plan.external:
+		e.Code, e.Hint = ExitRefused, "check the credentials: --creds FILE, or user and password or a token in the URL"
+	case errors.Is(err, bus.ErrRefused):
 		e.Code, e.Hint = ExitRefused, "all nodes of a cluster need the same cookie file"
 	case errors.Is(err, embedded.ErrDataDirInUse), errors.Is(err, ErrNameTaken):
 		e.Code, e.Hint = ExitDuplicate, "a node of this name runs here already"
@@ -307,7 +311,7 @@ func (p *parts) connect(ctx context.Context) error {
 	p.bus = bus.New(p.conn, bus.Cluster(n.opts.Cluster), n.plan.self, p.id)
 	p.store = &store{
 		nc: p.conn.NATS(), log: n.log, opts: p.storeOptions(),
-		fatal: func(err error) { n.end(exitFor(err)) },
+		fatal: func(err error) { n.end(n.exitFor(err)) },
 	}
 	return nil
 }
@@ -323,10 +327,19 @@ func (p *parts) login() ([]nats.Option, error) {
 		return n.plan.authority.ConnOptions(cred.App, name)
 	case n.opts.Creds != "":
 		return []nats.Option{nats.UserCredentials(n.opts.Creds)}, nil
-	case !strings.Contains(n.opts.Server, "@"):
-		n.log.Warn("no credentials are sent to the external NATS: whoever reaches it can act as a node", "hint", "--creds FILE, or user and password in the URL")
+	case n.plan.login != nil:
+		return []nats.Option{urlLogin(n.plan.login)}, nil
 	}
+	n.log.Warn("no credentials are sent to the external NATS: whoever reaches it can act as a node", "hint", "--creds FILE, or user and password in the URL")
 	return nil, nil
+}
+
+// urlLogin is what a URL means by USER:PASSWORD@ and by TOKEN@.
+func urlLogin(u *url.Userinfo) nats.Option {
+	if password, ok := u.Password(); ok {
+		return nats.UserInfo(u.Username(), password)
+	}
+	return nats.Token(u.Username())
 }
 
 // externalWait is how long an external NATS may look unfit before that is

@@ -2,8 +2,10 @@ package manager
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -33,7 +35,8 @@ type plan struct {
 	server     embedded.Options // of a voter, without authority and directory
 	clientURLs []string         // of all voters, the own one first
 	external   bool
-	firstBoot  []node.Name // without memory, all of them: a true first boot
+	login      *url.Userinfo // what stood in the URL of an external NATS; nil: nothing
+	firstBoot  []node.Name   // without memory, all of them: a true first boot
 	digest     string
 	authority  *cred.Authority // derived when the node is run: it is slow
 }
@@ -68,13 +71,8 @@ func (p *plan) planExternal(o *Options) error {
 	if err := p.check(o); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	for _, u := range strings.Split(o.Server, ",") {
-		if u = strings.TrimSpace(u); u != "" {
-			p.clientURLs = append(p.clientURLs, u)
-		}
-	}
-	if len(p.clientURLs) == 0 {
-		return fmt.Errorf("%w: no server URL", ErrOptions)
+	if err := p.planServers(o.Server); err != nil {
+		return fmt.Errorf("%w: %w", ErrOptions, err)
 	}
 	if o.Creds != "" {
 		if err := checkCreds(o.Creds); err != nil {
@@ -83,6 +81,35 @@ func (p *plan) planExternal(o *Options) error {
 	}
 	p.firstBoot = o.Config.Nodes()
 	p.digest = o.Config.Digest(o.Cluster, nil)
+	return nil
+}
+
+// planServers reads the addresses of an external NATS. What stands before the @
+// is kept beside them: addresses are logged, and written where other programs
+// of this machine read them.
+func (p *plan) planServers(list string) error {
+	for addr := range strings.SplitSeq(list, ",") {
+		if addr = strings.TrimSpace(addr); addr == "" {
+			continue
+		}
+		if !strings.Contains(addr, "://") {
+			addr = "nats://" + addr
+		}
+		u, err := url.Parse(addr)
+		if err != nil || u.Hostname() == "" {
+			return errors.New("server URL: expected nats://HOST:PORT") // the parser's error would show a password
+		}
+		if u.User != nil && p.login != nil && u.User.String() != p.login.String() {
+			return errors.New("server URLs: two of them have different users, passwords or tokens")
+		}
+		if u.User != nil {
+			p.login, u.User = u.User, nil
+		}
+		p.clientURLs = append(p.clientURLs, u.String())
+	}
+	if len(p.clientURLs) == 0 {
+		return errors.New("no server URL")
+	}
 	return nil
 }
 
@@ -129,12 +156,12 @@ func (p *plan) place(o *Options) error {
 			continue
 		}
 		p.server.Voters = append(p.server.Voters, embedded.Peer{Name: string(a.Node), ClusterAddr: a.Cluster})
-		url := "tls://" + a.Client
+		addr := "tls://" + a.Client
 		if a.Node != p.self {
-			p.clientURLs = append(p.clientURLs, url)
+			p.clientURLs = append(p.clientURLs, addr)
 			continue
 		}
-		p.clientURLs = slices.Insert(p.clientURLs, 0, url)
+		p.clientURLs = slices.Insert(p.clientURLs, 0, addr)
 		p.placeServer(o, a)
 	}
 	if len(p.clientURLs) == 0 {
@@ -150,8 +177,12 @@ func (p *plan) placeServer(o *Options, a config.Address) {
 	s.Name = string(p.self)
 	s.ClientListen, s.ClusterListen = a.Client, a.Cluster
 	s.ClientAdvertise, s.ClusterAdvertise = a.Client, a.Cluster
-	if !o.hasAddress(p.self) {
-		s.ClientListen, s.ClusterListen = anyHost(a.Client), anyHost(a.Cluster)
+	client, cluster := o.given(p.self)
+	if !client {
+		s.ClientListen = anyHost(a.Client)
+	}
+	if !cluster {
+		s.ClusterListen = anyHost(a.Cluster)
 	}
 	if o.Listen != "" {
 		s.ClientListen = o.Listen
@@ -167,15 +198,28 @@ func (p *plan) placeServer(o *Options, a config.Address) {
 	}
 }
 
-func (o *Options) hasAddress(n node.Name) bool {
-	return slices.ContainsFunc(o.Config.Hosts, func(h config.Host) bool { return h.Name == n.Host() }) ||
-		slices.ContainsFunc(o.Config.Addresses, func(a config.Address) bool { return a.Node == n })
+// given says which of a node's two addresses the configuration tells, rather
+// than the name of its host.
+func (o *Options) given(n node.Name) (client, cluster bool) {
+	host := slices.ContainsFunc(o.Config.Hosts, func(h config.Host) bool { return h.Name == n.Host() })
+	client, cluster = host, host
+	for _, a := range o.Config.Addresses {
+		if a.Node == n {
+			client, cluster = client || a.Client != "", cluster || a.Cluster != ""
+		}
+	}
+	return client, cluster
 }
 
+// anyHost is addr on all interfaces: those of IPv4, and those of IPv6 too where
+// others reach the host by it. Systems without IPv6 can't bind its wildcard.
 func anyHost(addr string) string {
-	_, port, err := net.SplitHostPort(addr)
+	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return addr
+	}
+	if ip, err := resolveHost(host); err == nil && strings.Contains(ip, ":") {
+		return net.JoinHostPort("::", port)
 	}
 	return net.JoinHostPort("0.0.0.0", port)
 }

@@ -299,6 +299,7 @@ func (p *parts) connect(ctx context.Context) error {
 	p.conn, err = bus.Dial(ctx, bus.Options{
 		URLs: n.plan.clientURLs, Name: string(n.plan.self), RefusedFor: refusedFor,
 		Alternates: n.plan.clientURLs, Logger: n.log, Login: login,
+		Events: bus.Events{Attempt: n.attemptFailed()},
 	})
 	if err != nil {
 		return err
@@ -314,6 +315,21 @@ func (p *parts) connect(ctx context.Context) error {
 		fatal: func(err error) { n.end(n.exitFor(err)) },
 	}
 	return nil
+}
+
+// waitingEvery is the time between two lines about what a node waits for before
+// it is connected.
+const waitingEvery = 10 * time.Second
+
+// attemptFailed says why there is no connection yet, at once and then seldom.
+func (n *Node) attemptFailed() func(string, error) {
+	var next time.Time
+	return func(_ string, err error) {
+		if now := time.Now(); !now.Before(next) {
+			next = now.Add(waitingEvery)
+			n.log.Warn("waiting for a NATS server", "cause", err)
+		}
+	}
 }
 
 // login is how this node shows who it is: with what the cookie gives to its own

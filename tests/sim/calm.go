@@ -56,15 +56,20 @@ func (w *World) rest() {
 	w.quiet(how)
 }
 
-// wakeNodes starts the nodes that are down, or leaves some of them down.
+// lastCrash is how long after the last fault some nodes go down for good: just
+// when others that have come back take their apps over.
+const lastCrash = 3 * time.Second
+
+// wakeNodes starts the nodes that are down, or takes some of them down.
 func (w *World) wakeNodes(how rest) (down []node.Name) {
 	for _, a := range w.agents {
 		clear(a.told)
 		if how == restFew && w.work.happens(0.4) {
-			w.crash(a)
-			a.held = true
+			w.after(w.work.upTo(lastCrash), func() {
+				a.held = true
+				w.crash(a)
+			})
 			down = append(down, a.name)
-			continue
 		}
 		w.after(w.work.upTo(500*time.Millisecond), func() { w.boot(a) })
 	}
@@ -75,7 +80,7 @@ func (w *World) wakeNodes(how rest) (down []node.Name) {
 // reservation, and five seconds; before that the nodes' barrier, and an app
 // that still ignores its stop.
 func (w *World) bound(app int) time.Duration {
-	d := 3*w.Knobs.leaseMax() + 5*time.Second
+	d := lastCrash + 3*w.Knobs.leaseMax() + 5*time.Second
 	if w.Knobs.BucketLoss {
 		d += 4 * w.Knobs.leaseMax() // nobody acts on a new bucket, or on an app's lost record, before a lease and a fence
 	}

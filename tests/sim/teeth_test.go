@@ -184,7 +184,7 @@ var teeth = []tooth{
 	{"expiry after the own TTL, whatever the other's", `I8`, []edit{
 		{fileMember, "max(m.cfg.Lease.TTL, rec.TTL)", "m.cfg.Lease.TTL"},
 	}},
-	{"expire only with a session", `I5/I6`, []edit{
+	{"expire only with a session", `I5`, []edit{
 		{fileMember, "\tcase m.passed(mb.seen.Add(", "\tcase m.session.id != \"\" && m.passed(mb.seen.Add("},
 	}},
 	{"certified without proof", `S4|I4`, []edit{
@@ -244,7 +244,7 @@ var teeth = []tooth{
 	{"the Timeout is cancelled by the return of the node", `I5/I6: .*no instance|I6`, []edit{
 		{fileClaim, "mb.present() && mb.beat.Session == a.rec.Owner.Session && !m.ended(a.rec.Owner)", "mb.present()"},
 	}},
-	{"a lost bucket's successor is acted on at once", `I[14]|A1/A3|S1`, []edit{
+	{"a lost bucket's successor is acted on at once", `I[145]|A1/A3|S1`, []edit{
 		{fileBucket, "if m.knowsBucket() || ", "if b.ready || m.knowsBucket() || "},
 		{fileClaim, "a.started && m.passed(a.missing.Add(m.quarantine())):", "a.started:"},
 	}},

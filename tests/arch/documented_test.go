@@ -318,3 +318,55 @@ func TestRulesDocumented(t *testing.T) {
 		}
 	}
 }
+
+// TestCommandsDocumented: what documents tell people to type exists, and every
+// command that the help shows stands in one of them.
+func TestCommandsDocumented(t *testing.T) {
+	exists := map[string]bool{"completion": true, "help": true}
+	var shown []string
+	for _, f := range loaded(t).in("cmd/regent") {
+		ast.Inspect(f, func(n ast.Node) bool {
+			lit, ok := n.(*ast.CompositeLit)
+			if ok && typeName(lit.Type) == "Command" {
+				for _, use := range textOf(lit, "Use") {
+					name, _, _ := strings.Cut(use, " ")
+					exists[name] = true
+					if fieldOf(lit, "Hidden") == nil {
+						shown = append(shown, name)
+					}
+				}
+			}
+			return true
+		})
+	}
+	typed := map[string]bool{"regent": true}
+	command := regexp.MustCompile(`(?m)(?:^\s*(?:\$ )?|[^a-zA-Z0-9_/ -]|&& )regent ([a-z]+)\b(?: ([a-z]+)\b)?`)
+	if err := walk(".md", func(name string, src []byte) error {
+		text := string(src)
+		code := codeOf(fenced.ReplaceAllString(text, "")) + "\n" + strings.Join(fenced.FindAllString(text, -1), "\n")
+		for _, m := range command.FindAllStringSubmatch(code, -1) {
+			typed[m[1]], typed[m[2]] = true, true
+			if !exists[m[1]] {
+				t.Errorf("%s: there is no command %q", name, m[1])
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range shown {
+		if !typed[name] {
+			t.Errorf("no document has the command %q", name)
+		}
+	}
+}
+
+// fieldOf is what a literal gives to a field, nil if nothing.
+func fieldOf(lit *ast.CompositeLit, field string) ast.Expr {
+	for _, e := range lit.Elts {
+		if kv, ok := e.(*ast.KeyValueExpr); ok && typeName(kv.Key) == field {
+			return kv.Value
+		}
+	}
+	return nil
+}

@@ -155,7 +155,7 @@ func (w *World) request(a *agent, req machine.RequestID) *request {
 
 func (w *World) send(a *agent, act machine.Write) {
 	w.Stats.Writes++
-	w.check.Sent(a.life, act.Op, &act.Write)
+	w.check.Sent(a.life, act.Op, act.Req, &act.Write)
 	r := w.request(a, act.Req)
 	r.op, r.write = act.Op, act.Write
 	w.dispatchRequest(a, r, kindWrite, a.unreachable(act.Write.Alt))
@@ -315,7 +315,7 @@ func (w *World) answered(a *agent, r *request) {
 	}
 	switch r.outcome {
 	case policy.OutcomeOK:
-		w.check.Acknowledged(a.life, r.op, &r.write, late)
+		w.check.Acknowledged(a.life, r.op, r.req, &r.write, late)
 	case policy.OutcomeRefused:
 		w.Stats.Refused++
 	}

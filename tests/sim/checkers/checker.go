@@ -102,7 +102,7 @@ func (c *Checker) Heard(l Life, from node.Name) {
 }
 
 // Sent says that an agent has handed a write to its client.
-func (c *Checker) Sent(l Life, op machine.Op, w *policy.Write) {
+func (c *Checker) Sent(l Life, op machine.Op, req machine.RequestID, w *policy.Write) {
 	a := &c.lives[l]
 	if w.Cell.Node != nil {
 		if (op == machine.OpRegister || op == machine.OpRenew) && w.ID != a.renewID {
@@ -110,16 +110,16 @@ func (c *Checker) Sent(l Life, op machine.Op, w *policy.Write) {
 		}
 		return
 	}
-	c.claimSent(l, op, w)
+	c.claimSent(l, op, req, w)
 }
 
 // Acknowledged says that an agent was told that its write is applied. late
 // means that it had been told before that the outcome is unknown.
-func (c *Checker) Acknowledged(l Life, op machine.Op, w *policy.Write, late bool) {
+func (c *Checker) Acknowledged(l Life, op machine.Op, req machine.RequestID, w *policy.Write, late bool) {
 	if w.Cell.App != nil {
 		c.learnRight(l, w.Cell.App)
 		if !late {
-			c.confirmRight(l, op, w.Cell.App)
+			c.confirmRight(l, op, req, w.Cell.App)
 		}
 		return
 	}

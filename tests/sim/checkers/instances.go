@@ -23,6 +23,7 @@ type app struct {
 // has at least sent.
 type right struct {
 	app      policy.App
+	req      machine.RequestID // that asked for it
 	session  policy.Session
 	epoch    policy.Epoch
 	nonce    policy.Nonce
@@ -56,13 +57,13 @@ func (in *instance) name() string {
 }
 
 // claimSent keeps the rights of an agent in step with what it asks for.
-func (c *Checker) claimSent(l Life, op machine.Op, w *policy.Write) {
+func (c *Checker) claimSent(l Life, op machine.Op, req machine.RequestID, w *policy.Write) {
 	a, rec := &c.lives[l], w.Cell.App
 	switch op {
 	case machine.OpClaim, machine.OpReassert, machine.OpRecreate:
-		c.claims(a, rec.App, rec.Owner, false)
+		c.claims(a, rec.App, req, rec.Owner, false)
 	case machine.OpReserve:
-		c.claims(a, rec.App, rec.Next, true)
+		c.claims(a, rec.App, req, rec.Next, true)
 	case machine.OpRelease, machine.OpClearNext, machine.OpClearPrev:
 		for i := range a.rights {
 			if r := &a.rights[i]; r.app == rec.App && r.latest {
@@ -72,7 +73,7 @@ func (c *Checker) claimSent(l Life, op machine.Op, w *policy.Write) {
 	}
 }
 
-func (c *Checker) claims(a *agent, app policy.App, s policy.Slot, reserved bool) {
+func (c *Checker) claims(a *agent, app policy.App, req machine.RequestID, s policy.Slot, reserved bool) {
 	for i := range a.rights {
 		r := &a.rights[i]
 		if r.app == app && r.epoch == s.Epoch && r.nonce == s.Nonce {
@@ -87,7 +88,7 @@ func (c *Checker) claims(a *agent, app policy.App, s policy.Slot, reserved bool)
 			a.rights[i].latest = false
 		}
 	}
-	a.rights = append(a.rights, right{app: app, session: s.Session, epoch: s.Epoch, nonce: s.Nonce, latest: true, reserved: reserved})
+	a.rights = append(a.rights, right{app: app, req: req, session: s.Session, epoch: s.Epoch, nonce: s.Nonce, latest: true, reserved: reserved})
 }
 
 func (c *Checker) learnRight(l Life, rec *policy.AppRecord) {
@@ -106,19 +107,23 @@ func (c *Checker) learnRight(l Life, rec *policy.AppRecord) {
 }
 
 // confirmRight: an acknowledged write that is no claim shows that the claim it
-// carries is the record's still, and voids a later one that was refused or
-// never answered.
-func (c *Checker) confirmRight(l Life, op machine.Op, rec *policy.AppRecord) {
+// carries is the record's still, and voids one that was sent before it and
+// refused or never answered.
+func (c *Checker) confirmRight(l Life, op machine.Op, req machine.RequestID, rec *policy.AppRecord) {
 	switch op {
 	case machine.OpClaim, machine.OpReserve, machine.OpReassert, machine.OpRecreate:
 		return
 	}
 	a := &c.lives[l]
+	newer := func(r right) bool { return r.app == rec.App && r.req > req }
 	confirmed := slices.IndexFunc(a.rights, func(r right) bool {
 		return r.app == rec.App && r.session == rec.Owner.Session && r.nonce == rec.Owner.Nonce
 	})
+	if confirmed < 0 || slices.ContainsFunc(a.rights, newer) {
+		return
+	}
 	for i := range a.rights {
-		if confirmed >= 0 && a.rights[i].app == rec.App {
+		if a.rights[i].app == rec.App {
 			a.rights[i].latest = i == confirmed
 		}
 	}

@@ -29,6 +29,7 @@ type Options struct {
 	Prover  Prover
 	Runners Runners
 	Clock   Clock
+	Last    LastResort // nil: nothing ends an agent that stands still
 	Logger  *slog.Logger
 
 	Args   func(policy.App) []byte         // JSON start arguments of an app

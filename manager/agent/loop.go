@@ -69,6 +69,9 @@ func (n *Agent) step(ctx context.Context, ev machine.Event) {
 		n.perform(ctx, a)
 	}
 	mustHold(n.machine.Check(), ev, n.machine.Status)
+	if n.opts.Last != nil {
+		n.opts.Last.Arm(n.machine.Doom())
+	}
 }
 
 // mustHold panics where an invariant does not hold, with all that is known: it

@@ -47,6 +47,12 @@ type Prover interface {
 	Prove(rec policy.SessionRecord) bool
 }
 
+// LastResort ends this process from outside (package lastresort).
+type LastResort interface {
+	// Arm sets the moment at which the process is ended; 0 means never.
+	Arm(at machine.Instant)
+}
+
 // Runners gives the runner of an app, and false for an app that can't run on
 // this node.
 type Runners func(policy.App) (app.Runner, bool)

@@ -22,6 +22,7 @@ type cluster struct {
 	kind  policy.RestartType
 	sync  Sync
 	conf  func(*Config)
+	apps  []AppConfig // instead of the one of spec
 
 	cells    map[policy.Key]policy.Cell
 	rev      policy.Revision
@@ -30,6 +31,7 @@ type cluster struct {
 
 	queue []func()
 	trace strings.Builder
+	muted bool // only what the test itself prints is traced
 	ids   int
 }
 
@@ -43,6 +45,8 @@ type testNode struct {
 	runs   map[RunID]*testRun
 	exit   *Exit
 	calls  int
+	hidden bool
+	denied bool // without permission at first
 
 	cut       bool // hears and reaches nobody, store included
 	unknown   int  // so many writes are applied and not answered
@@ -54,7 +58,6 @@ type testNode struct {
 
 type testRun struct {
 	start StartApp
-	up    bool
 	gone  bool
 }
 
@@ -84,6 +87,13 @@ func (c *cluster) node(name string) *testNode {
 	return nil
 }
 
+// tell traces what happens; printf what a test asks for.
+func (c *cluster) tell(format string, args ...any) {
+	if !c.muted {
+		c.printf(format, args...)
+	}
+}
+
 func (c *cluster) printf(format string, args ...any) {
 	at := c.now.Sub(Instant(time.Hour))
 	fmt.Fprintf(&c.trace, "%7.3f  %s\n", at.Seconds(), fmt.Sprintf(format, args...))
@@ -102,7 +112,7 @@ func (n *testNode) boot() {
 	n.exit, n.cut = nil, false
 	cfg := Config{
 		Self: n.name, Agent: n.agent, Host: n.host, PID: 1, Lease: c.lease, Sync: c.sync, Digest: "d",
-		Apps:   []AppConfig{{App: c.spec.App, Spec: &c.spec, Defined: true, Type: c.kind}},
+		Apps: n.apps(), Hidden: n.hidden,
 		Memory: n.memory, NewID: c.newID, Wall: func() int64 { return int64(time.Duration(c.now) / time.Millisecond) },
 	}
 	for _, o := range c.nodes {
@@ -114,6 +124,18 @@ func (n *testNode) boot() {
 	n.m = New(cfg, c.now)
 	n.step(Tick{})
 	n.snapshot()
+}
+
+// apps is the configuration of the apps as this node has it.
+func (n *testNode) apps() []AppConfig {
+	apps := slices.Clone(n.c.apps)
+	if len(apps) == 0 {
+		apps = []AppConfig{{App: n.c.spec.App, Spec: &n.c.spec, Defined: true, Type: n.c.kind}}
+	}
+	for i := range apps {
+		apps[i].Denied = n.denied
+	}
+	return apps
 }
 
 func (n *testNode) snapshot() {
@@ -199,12 +221,12 @@ func (n *testNode) perform(a Action) {
 	case StopApp:
 		n.stopRun(a.Run, n.slowStop, true)
 	case KillApp:
-		c.printf("%s kill %s: %s", n.name.Base(), "run", a.Cause)
+		c.tell("%s kill %s: %s", n.name.Base(), "run", a.Cause)
 		n.stopRun(a.Run, 0, false)
 	case SendBeat:
 		for _, o := range c.nodes {
 			if o != n && o.m != nil && !o.cut && !n.cut {
-				o.later(Heard{Beat: a.Beat})
+				o.later(Heard(a))
 			}
 		}
 	case Prove:
@@ -216,11 +238,11 @@ func (n *testNode) perform(a Action) {
 		}
 		n.later(Proved{Node: a.Record.Node, Agent: a.Record.Agent, Gone: gone})
 	case Reply:
-		c.printf("%s reply %d: %v", n.name.Base(), a.ID, errText(a.Err))
+		c.tell("%s reply %d: %v", n.name.Base(), a.ID, errText(a.Err))
 	case Emit:
-		c.printf("%s %s", n.name.Base(), historyText(a.Record))
+		c.tell("%s %s", n.name.Base(), historyText(a.Record))
 	case Exit:
-		c.printf("%s exit %d: %s", n.name.Base(), a.Code, a.Reason)
+		c.tell("%s exit %d: %s", n.name.Base(), a.Code, a.Reason)
 		n.exit = &a
 		n.kill()
 	}
@@ -306,7 +328,7 @@ func (n *testNode) at(d time.Duration, ev Event) {
 func (n *testNode) start(a StartApp) {
 	r := &testRun{start: a}
 	n.runs[a.Run] = r
-	n.c.printf("%s START %s %s from=%s epoch=%d", n.name.Base(), a.App, a.Kind, a.From.Base(), a.Epoch)
+	n.c.tell("%s START %s %s from=%s epoch=%d", n.name.Base(), a.App, a.Kind, a.From.Base(), a.Epoch)
 	if n.failStart > 0 {
 		n.failStart--
 		r.gone = true
@@ -329,7 +351,7 @@ func (n *testNode) stopRun(id RunID, d time.Duration, normal bool) {
 		case n.c.now < due:
 			n.c.queue = append(n.c.queue, wait)
 		case n.m == m && !r.gone:
-			n.c.printf("%s GONE %s epoch=%d", n.name.Base(), r.start.App, r.start.Epoch)
+			n.c.tell("%s GONE %s epoch=%d", n.name.Base(), r.start.App, r.start.Epoch)
 			r.gone = true
 			n.step(Exited{Run: id, Normal: normal, Reason: "stopped"})
 		}
@@ -337,9 +359,12 @@ func (n *testNode) stopRun(id RunID, d time.Duration, normal bool) {
 	n.c.queue = append(n.c.queue, wait)
 }
 
-// crash ends the app's process by itself.
-func (n *testNode) crash(normal bool) {
+// crash ends the process of an app (all of them without a name) by itself.
+func (n *testNode) crash(app policy.App, normal bool) {
 	for _, id := range n.runIDs() {
+		if app != "" && n.runs[id].start.App != app {
+			continue
+		}
 		n.runs[id].gone = true
 		n.step(Exited{Run: id, Normal: normal, Reason: "crashed"})
 	}
@@ -398,27 +423,44 @@ func (c *cluster) alive() []string {
 	return on
 }
 
+// atMostOne: of a local app there may be one per node.
 func (c *cluster) atMostOne() {
-	limit := 1
-	if c.spec.Takeover == policy.Overlap {
-		limit = 2
-	}
-	if on := c.alive(); len(on) > limit {
-		c.t.Fatalf("%d instances: %v\n%s", len(on), on, c.trace.String())
+	count := map[policy.App]int{}
+	for _, n := range c.nodes {
+		for _, id := range n.runIDs() {
+			s := n.runs[id].start
+			count[s.App]++
+			if limit := c.limit(s.App); s.Session != "" && count[s.App] > limit {
+				c.t.Fatalf("%d instances of %s: %v\n%s", count[s.App], s.App, c.alive(), c.trace.String())
+			}
+		}
 	}
 }
 
-func (n *testNode) call(verb Verb, all bool) {
-	n.calls++
-	id := CallID(n.calls)
-	n.c.printf("%s call %d: %s", n.name.Base(), id, verb)
-	n.step(Command{ID: id, Verb: verb, App: n.c.spec.App, All: all})
-	n.c.settle()
+func (c *cluster) limit(app policy.App) int {
+	mode := c.spec.Takeover
+	for _, a := range c.apps {
+		if a.App == app && a.Spec != nil {
+			mode = a.Spec.Takeover
+		}
+	}
+	if mode == policy.Overlap {
+		return 2
+	}
+	return 1
 }
 
-func (n *testNode) permit(v bool) {
+func (n *testNode) call(cmd Command) {
 	n.calls++
-	n.c.printf("%s call %d: permit %t", n.name.Base(), n.calls, v)
-	n.step(Command{ID: CallID(n.calls), Verb: VerbPermit, App: n.c.spec.App, Permitted: v})
+	cmd.ID = CallID(n.calls)
+	what := string(cmd.Verb)
+	if cmd.Verb == VerbPermit {
+		what = fmt.Sprintf("permit %t", cmd.Permitted)
+	}
+	if len(n.c.apps) > 1 {
+		what += " " + string(cmd.App)
+	}
+	n.c.tell("%s call %d: %s", n.name.Base(), cmd.ID, what)
+	n.step(cmd)
 	n.c.settle()
 }

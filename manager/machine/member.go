@@ -76,7 +76,7 @@ func (m *Machine) heard(b Beat) {
 	if b.Agent != mb.agent {
 		m.newLife(mb, b)
 	}
-	if mb.suspect || mb.beat.Session != b.Session || mb.beat.Phase != b.Phase {
+	if mb.suspect || mb.beat.Session != b.Session || mb.beat.Phase != b.Phase || mb == m.self {
 		m.touch()
 	}
 	mb.suspect, mb.refused = false, false

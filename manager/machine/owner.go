@@ -80,9 +80,9 @@ func (m *Machine) releaseInto(a *app, rec *policy.AppRecord) {
 	rec.Owner = policy.Slot{Epoch: rec.Owner.Epoch, Nonce: rec.Owner.Nonce}
 	rec.From, rec.Payload, rec.Since = m.cfg.Self, over.payload, m.cfg.Wall()
 	switch {
-	case over.failed:
+	case over.failed && !over.ordered:
 		rec.Error = fmt.Sprintf("%s: %s", m.cfg.Self, over.reason)
-	case a.claim == nil || !a.claim.begun:
+	case a.claim == nil || !a.claim.begun || over.failed:
 		// It never ran here: whoever comes next is told what this node was.
 	case over.ordered && rec.Want == policy.WantRun && rec.First == policy.FirstNone:
 		rec.StartKind, rec.StartFrom = policy.StartTakeover, m.cfg.Self

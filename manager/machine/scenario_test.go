@@ -2,6 +2,8 @@ package machine
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,8 +21,12 @@ func TestScenarios(t *testing.T) {
 	datadriven.Walk(t, "testdata/scenario", func(t *testing.T, path string) {
 		var c *cluster
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
-			if d.Cmd == "cluster" {
+			switch d.Cmd {
+			case "cluster":
 				c = scenarioCluster(t, d)
+				return ""
+			case "app":
+				scenarioApp(t, c, d)
 				return ""
 			}
 			c.t = t
@@ -62,6 +68,50 @@ func scenarioCluster(t *testing.T, d *datadriven.TestData) *cluster {
 	return c
 }
 
+// scenarioApp adds an app; its groups are in priority order, equals joined
+// by +. Without groups it is a local one.
+func scenarioApp(t *testing.T, c *cluster, d *datadriven.TestData) {
+	spec := c.spec
+	a := AppConfig{Spec: &spec, Defined: true, Type: c.kind}
+	count := 1
+	for _, arg := range d.CmdArgs {
+		v := strings.Join(arg.Vals, "")
+		switch arg.Key {
+		case "name":
+			a.App = policy.App(v)
+		case "groups":
+			spec.Groups = nil
+			for _, g := range arg.Vals {
+				var group []node.Name
+				for n := range strings.SplitSeq(g, "+") {
+					group = append(group, node.Name(n+"@h"))
+				}
+				spec.Groups = append(spec.Groups, group)
+			}
+		case "count":
+			count, _ = strconv.Atoi(v)
+		case "local":
+			a.Spec = nil
+		case "restarts":
+			a.Restart.Max, _ = strconv.Atoi(v)
+			a.Restart.Within, a.Restart.Backoff = time.Minute, time.Second
+		default:
+			t.Fatalf("unknown argument %s", arg.Key)
+		}
+	}
+	for i := range count {
+		one := a
+		if count > 1 {
+			one.App = policy.App(fmt.Sprintf("%s%02d", a.App, i))
+		}
+		if a.Spec != nil {
+			s := spec
+			s.App, one.Spec = one.App, &s
+		}
+		c.apps = append(c.apps, one)
+	}
+}
+
 func duration(t *testing.T, s string) time.Duration {
 	d, err := time.ParseDuration(s)
 	if err != nil {
@@ -73,28 +123,39 @@ func duration(t *testing.T, s string) time.Duration {
 func scenarioStep(t *testing.T, c *cluster, d *datadriven.TestData) {
 	var on []*testNode
 	var rest []string
+	var apps []policy.App
 	for _, a := range d.CmdArgs {
-		if strings.HasPrefix(a.Key, "n") && len(a.Key) == 2 {
+		switch {
+		case a.Key == "app":
+			apps = []policy.App{policy.App(a.Vals[0])}
+		case strings.HasPrefix(a.Key, "n") && len(a.Key) == 2:
 			on = append(on, c.node(a.Key))
-		} else {
+		default:
 			rest = append(rest, a.Key)
 		}
 	}
-	if d.Cmd == "run" {
+	switch d.Cmd {
+	case "run":
 		c.run(duration(t, rest[0]))
 		return
-	}
-	if d.Cmd == "status" {
+	case "status":
 		scenarioStatus(c)
+		return
+	case "spread":
+		scenarioSpread(c)
+		return
+	case "mute":
+		c.muted = true
 		return
 	}
 	for _, n := range on {
-		scenarioVerb(t, n, d.Cmd, rest)
+		scenarioVerb(t, n, d.Cmd, apps, rest)
 	}
 	c.settle()
 }
 
-func scenarioVerb(t *testing.T, n *testNode, verb string, rest []string) {
+func scenarioVerb(t *testing.T, n *testNode, verb string, apps []policy.App, rest []string) {
+	has := func(word string) bool { return slices.Contains(rest, word) }
 	switch verb {
 	case "boot":
 		n.boot()
@@ -108,12 +169,18 @@ func scenarioVerb(t *testing.T, n *testNode, verb string, rest []string) {
 		n.snapshot()
 	case "shutdown":
 		n.step(Command{Verb: VerbShutdown})
-	case "start", "stop", "takeover":
-		n.call(Verb(verb), len(rest) > 0 && rest[0] == "all")
-	case "permit":
-		n.permit(rest[0] == "true")
+	case "start", "stop", "takeover", "permit":
+		for _, a := range n.named(apps) {
+			n.call(Command{Verb: Verb(verb), App: a, All: has("all"), Permitted: has("true")})
+		}
 	case "crash":
-		n.crash(len(rest) > 0)
+		for _, a := range n.named(apps) {
+			n.crash(a, has("normal"))
+		}
+	case "hidden":
+		n.hidden = true
+	case "denied":
+		n.denied = true
 	case "fail-starts":
 		n.failStart = 1
 	case "slow-stop":
@@ -129,7 +196,28 @@ func scenarioVerb(t *testing.T, n *testNode, verb string, rest []string) {
 	}
 }
 
-// scenarioStatus prints what every live node thinks, once if they agree.
+// named are the apps that a command is for: all unless some are named.
+func (n *testNode) named(apps []policy.App) []policy.App {
+	if len(apps) > 0 {
+		return apps
+	}
+	for _, a := range n.apps() {
+		apps = append(apps, a.App)
+	}
+	return apps
+}
+
+// scenarioSpread prints how many distributed apps run on each node.
+func scenarioSpread(c *cluster) {
+	var parts []string
+	for _, n := range c.nodes {
+		parts = append(parts, fmt.Sprintf("%s %d", n.name.Base(), len(n.runIDs())))
+	}
+	c.printf("running: %s", strings.Join(parts, ", "))
+}
+
+// scenarioStatus prints what every live node thinks of each app, once if they
+// agree.
 func scenarioStatus(c *cluster) {
 	seen := map[string][]string{}
 	var order []string
@@ -137,22 +225,36 @@ func scenarioStatus(c *cluster) {
 		if n.m == nil {
 			continue
 		}
-		st := n.m.Status()
-		a := st.Apps[0]
-		line := fmt.Sprintf("%s %s node=%s epoch=%d kind=%s from=%s", a.Name, a.State, a.Node.Base(), a.Epoch, a.StartKind, a.From.Base())
-		if a.WaitingFor != "" {
-			line += " waiting for " + a.WaitingFor.Base()
+		for _, l := range statusLines(n.m.Status()) {
+			if seen[l] == nil {
+				order = append(order, l)
+			}
+			seen[l] = append(seen[l], n.name.Base())
 		}
-		if len(st.Waiting) > 0 {
-			line += " | waits: " + strings.Join(st.Waiting, "; ")
-		}
-		if seen[line] == nil {
-			order = append(order, line)
-		}
-		seen[line] = append(seen[line], n.name.Base())
 	}
 	for _, l := range order {
 		c.printf("%s: %s", strings.Join(seen[l], ","), l)
 	}
 	c.printf("alive: %v", c.alive())
+}
+
+func statusLines(st Status) []string {
+	var out []string
+	for _, a := range st.Apps {
+		line := fmt.Sprintf("%s %s node=%s epoch=%d kind=%s from=%s", a.Name, a.State, a.Node.Base(), a.Epoch, a.StartKind, a.From.Base())
+		if a.Local {
+			line = fmt.Sprintf("%s %s on=%v", a.Name, a.State, a.RunningOn)
+		}
+		if a.WaitingFor != "" {
+			line += " waiting for " + a.WaitingFor.Base()
+		}
+		if a.State == AppFailed {
+			line += ": " + a.Error
+		}
+		if len(st.Waiting) > 0 {
+			line += " | waits: " + strings.Join(st.Waiting, "; ")
+		}
+		out = append(out, line)
+	}
+	return out
 }

@@ -59,7 +59,7 @@ func TestA11Stop(t *testing.T) {
 			t.Error("stopped another run")
 		}
 		r.step(StartFailed{Run: s.Run, Reason: "stopped"})
-		r.write(OpRelease)
+		r.wants(OpRelease, c, exited) // no failed start
 	})
 	t.Run("elsewhere: nothing is written", func(t *testing.T) {
 		r := newRig(t)

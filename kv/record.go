@@ -63,7 +63,6 @@ type appJSON struct {
 	Prev    *slotJSON       `json:"prev"`
 	First   policy.First    `json:"first"`
 	From    node.Name       `json:"from"`
-	Passed  bool            `json:"passed"`
 	Pinned  bool            `json:"pinned"`
 	Ended   []endedJSON     `json:"ended,omitempty"`
 
@@ -278,7 +277,7 @@ func appToJSON(r *policy.AppRecord) appJSON {
 		Phase: r.Phase, Want: r.Want, Next: slotToJSON(r.Next), Since: stamp(r.Since), App: r.App, V: recordVersion,
 		Nonce: r.Owner.Nonce, SRev: r.Owner.SRev, Command: r.Owner.Command,
 		High: r.High, Prev: slotToJSON(r.Prev), First: r.First,
-		From: r.From, Passed: r.Passed, Pinned: r.Pinned,
+		From: r.From, Pinned: r.Pinned,
 		StartType: r.StartKind, StartFrom: r.StartFrom, Error: strings.ToValidUTF8(r.Error, "\ufffd"),
 	}
 	for _, e := range r.Ended {
@@ -300,7 +299,7 @@ func appFromJSON(j *appJSON) *policy.AppRecord {
 			Nonce: j.Nonce, Epoch: j.Epoch, Command: j.Command,
 		},
 		Phase: j.Phase, High: j.High, Next: slotFromJSON(j.Next), Prev: slotFromJSON(j.Prev),
-		Want: j.Want, First: j.First, From: j.From, Passed: j.Passed, Pinned: j.Pinned,
+		Want: j.Want, First: j.First, From: j.From, Pinned: j.Pinned,
 		StartKind: j.StartType, StartFrom: j.StartFrom, Since: int64(j.Since), Error: j.Error,
 	}
 	for _, e := range j.Ended {

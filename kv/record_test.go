@@ -45,7 +45,6 @@ var (
 			Want:      rapid.SampledFrom([]policy.Want{policy.WantRun, policy.WantStopped}).Draw(t, "want"),
 			First:     rapid.SampledFrom([]policy.First{policy.FirstNone, policy.FirstWait, policy.FirstGo}).Draw(t, "first"),
 			From:      maybeNode.Draw(t, "from"),
-			Passed:    rapid.Bool().Draw(t, "passed"),
 			Pinned:    rapid.Bool().Draw(t, "pinned"),
 			StartKind: rapid.SampledFrom([]policy.StartKind{"", policy.StartNormal, policy.StartFailover, policy.StartTakeover}).Draw(t, "kind"),
 			StartFrom: maybeNode.Draw(t, "startfrom"),
@@ -120,12 +119,12 @@ func TestRecordsBeginWithWhatAPersonLooksFor(t *testing.T) {
 		{
 			policy.Cell{Key: policy.AppKey("myapp"), App: app},
 			`{"owner":"node1@lxw","epoch":12,"session":"s-1","phase":"running","want":"run","next":null,"since":"2026-01-02T15:04:05.000Z","app":"myapp","v":1,` +
-				`"nonce":"n-1","srev":4,"high":12,"prev":null,"first":"","from":"","passed":false,"pinned":false,"start_type":"normal","start_from":"","error":"","payload":"a <b>"}`,
+				`"nonce":"n-1","srev":4,"high":12,"prev":null,"first":"","from":"","pinned":false,"start_type":"normal","start_from":"","error":"","payload":"a <b>"}`,
 		},
 		{
 			policy.Cell{Key: policy.AppKey("myapp"), App: &released},
 			`{"owner":"","epoch":12,"session":"s-1","phase":"","want":"run","next":{"node":"node2@lxw","session":"s-2","srev":5,"nonce":"n-2","epoch":13,"command":true},"since":"2026-01-02T15:04:05.000Z","app":"myapp","v":1,` +
-				`"nonce":"n-1","srev":4,"high":12,"prev":null,"first":"","from":"","passed":false,"pinned":false,"start_type":"normal","start_from":"","error":"","payload_base64":"/wA="}`,
+				`"nonce":"n-1","srev":4,"high":12,"prev":null,"first":"","from":"","pinned":false,"start_type":"normal","start_from":"","error":"","payload_base64":"/wA="}`,
 		},
 		{
 			policy.Cell{Key: policy.NodeKey("node1@lxw"), Node: session},

@@ -21,6 +21,7 @@ var (
 	ErrStartFailed           = errors.New("start failed")            // {Node, Reason}
 	ErrStopped               = errors.New("stopped meanwhile")       // by a stop that overtook it
 	ErrOvertaken             = errors.New("overtaken")               // by another takeover
+	ErrBadType               = errors.New("bad restart type")
 	ErrClosing               = errors.New("the node stops")
 )
 
@@ -34,6 +35,7 @@ var refusals = map[machine.RefusalKind]error{
 	machine.RefuseFailed:         ErrStartFailed,
 	machine.RefuseStopped:        ErrStopped,
 	machine.RefuseOvertaken:      ErrOvertaken,
+	machine.RefuseBadType:        ErrBadType,
 	machine.RefuseClosing:        ErrClosing,
 }
 

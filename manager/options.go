@@ -122,5 +122,5 @@ func (o *Options) dataDir() (string, error) {
 		}
 		state = filepath.Join(home, ".local", "state")
 	}
-	return filepath.Join(state, "regent", o.Cluster, o.Name), nil
+	return filepath.Join(state, "regent", o.Name), nil
 }

@@ -134,7 +134,6 @@ type AppRecord struct {
 	First First
 
 	From    node.Name // who released it last
-	Passed  bool      // it was released by a running owner for a successor: the next start is a takeover
 	Payload []byte    // what the released instance handed over, until the next is running
 	Pinned  bool      // placed by command: priority alone does not move it back
 	Ended   []EndedNode

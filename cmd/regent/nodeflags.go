@@ -27,7 +27,7 @@ type nodeFlags struct {
 	listen, clusterListen string
 	newCluster            bool
 	hosts                 []string
-	server, context       string
+	server                string
 	creds                 string
 	start                 []string
 	logFormat, logLevel   string
@@ -49,7 +49,6 @@ func (f *nodeFlags) bind(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.hosts, "host", nil, "`NAME=ADDR`: where a node's host part is found; repeatable")
 	fs.BoolVar(&f.newCluster, "new-cluster", false, "no other node of this cluster runs: don't wait for memories of an older one")
 	fs.StringVar(&f.server, "server", "", "`URL` of an external NATS; none is embedded then")
-	fs.StringVar(&f.context, "context", "", "nats CLI context `NAME` of an external NATS")
 	fs.StringVar(&f.creds, "creds", "", "credentials `FILE` for an external NATS")
 	fs.StringVar(&f.logFormat, "log-format", "text", "`FORMAT` of the log: text or json")
 	fs.StringVar(&f.logLevel, "log-level", "info", "least `LEVEL` that is logged: debug, info, warn or error")
@@ -62,7 +61,7 @@ func (f *nodeFlags) options(out, errOut io.Writer) (*NodeOptions, error) {
 	o := &NodeOptions{
 		Config: f.config, Cookie: CookieSource{File: f.cookieFile, Insecure: f.insecureCookie},
 		Hidden: f.hidden, DataDir: f.data, Listen: f.listen, ClusterListen: f.clusterListen,
-		NewCluster: f.newCluster, Server: f.server, Context: f.context, Creds: f.creds,
+		NewCluster: f.newCluster, Server: f.server, Creds: f.creds,
 		LogFormat: f.logFormat, Stdout: out, Stderr: errOut,
 	}
 	for _, step := range []func(*NodeOptions) error{f.setName, f.setCluster, f.setDataDir, f.checkAddresses, f.setHosts, f.setStart, f.setLog} {

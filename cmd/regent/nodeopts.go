@@ -30,9 +30,8 @@ type NodeOptions struct {
 	NewCluster    bool   // no other node of this cluster runs
 	Hosts         []config.Host
 
-	Server  string // URL of an external NATS; "": embedded
-	Context string // of the nats CLI
-	Creds   string // file
+	Server string // URL of an external NATS; "": embedded
+	Creds  string // file
 
 	Start []StartReq
 	Eval  []EvalCall
@@ -48,9 +47,6 @@ type StartReq struct {
 	App  policy.App
 	Type policy.RestartType // "": as the app's definition says
 }
-
-// External reports whether the node uses a NATS that is there already.
-func (o *NodeOptions) External() bool { return o.Server != "" || o.Context != "" }
 
 // Load reads the configuration and checks that this node can belong to it. Its
 // errors are errors of usage, with places in the files.

@@ -111,7 +111,7 @@ func NewKnobs(seed uint64) *Knobs {
 	k.Audit = c.between(time.Second, 4*time.Second)
 	k.Round = c.scale(3*time.Minute, 30*time.Minute)
 	k.Lively = c.happens(0.4)
-	k.BucketLoss = c.happens(0.15)
+	k.BucketLoss = c.happens(0.25)
 	k.Pauses = c.happens(0.4)
 	return k
 }

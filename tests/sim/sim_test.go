@@ -20,7 +20,7 @@ import (
 var (
 	flagSeed     = flag.Uint64("seed", 0, "TestSeed: live this life, and tell it event by event with -v")
 	flagAll      = flag.Bool("all", false, "TestSeed: tell heartbeats, ticks and renewals too")
-	flagHours    = flag.Float64("hours", 10, "simulated hours of a life")
+	flagHours    = flag.Float64("hours", defaultHours, "simulated hours of a life")
 	flagSeeds    = flag.Int("seeds", 0, "TestSim: how many lives; 0: as many as fit into -duration")
 	flagFrom     = flag.Uint64("from", 1, "TestSim: the first seed")
 	flagKeep     = flag.Bool("keep", false, "TestSim: go on after a failing life, and tell only its violation")
@@ -33,10 +33,13 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// defaultHours of a life: many different lives find more than a few long ones.
+const defaultHours = 3
+
 // tailLines of a failing life are shown, up to the violation.
 const tailLines = 60
 
-// seedsAlways failed once. One a line, with the hours after it if not 10.
+// seedsAlways failed once. One a line, with the hours after it if not 3.
 //
 //go:embed seeds.txt
 var seedsAlways string
@@ -80,7 +83,7 @@ func TestSim(t *testing.T) {
 	took := time.Since(began)
 	t.Logf("%d lives, %.0f simulated hours in %.1f s: %.1f h/s, %d CPUs", s.lives, s.hours, took.Seconds(), s.hours/took.Seconds(), runtime.GOMAXPROCS(0))
 	t.Logf("%+v", s.stats)
-	if s.lives > 20 && !t.Failed() {
+	if s.lives > 60 && !t.Failed() {
 		demandEvents(t, &s.stats)
 	}
 }
@@ -106,7 +109,7 @@ func TestSeeds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		hours := 10.0
+		hours := float64(defaultHours)
 		if len(f) > 1 {
 			if hours, err = strconv.ParseFloat(f[1], 64); err != nil {
 				t.Fatal(err)
@@ -181,7 +184,7 @@ func failure(seed uint64, hours float64, knobs func(uint64) *Knobs) string {
 	w.Trace(tail, false)
 	v := w.Live(hours)
 	flags := ""
-	if hours != 10 {
+	if hours != defaultHours {
 		flags = fmt.Sprintf(" -hours=%g", hours)
 	}
 	return fmt.Sprintf("seed %d at %v: %v\n%s%s\nreplay: go test ./tests/sim -run TestSeed$ -seed=%d%s -v", seed, w.Now(), v, k.Describe(), tail, seed, flags)

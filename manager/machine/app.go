@@ -216,7 +216,7 @@ func (m *Machine) decideApp(a *app, w weights) {
 	}
 	m.forgetClaim(a)
 	m.startOwned(a)
-	if a.req != nil || !m.session.valid(m.now) || !m.mayWrite() || m.life != lifeUp || !m.passed(a.hold) {
+	if a.req != nil || !m.session.valid(m.now) || m.session.adrift || !m.mayWrite() || m.life != lifeUp || !m.passed(a.hold) {
 		return
 	}
 	switch rec := a.rec; {

@@ -155,17 +155,9 @@ func (m *Machine) quarantined() bool {
 	return m.passed(m.bucket.since.Add(m.quarantine()))
 }
 
-// quarantine is the longest lease known plus the fence: after it nothing
+// quarantine is the longest lease ever seen plus the fence: after it nothing
 // runs by what another bucket said.
-func (m *Machine) quarantine() time.Duration {
-	longest := m.cfg.Lease.TTL
-	for _, mb := range m.members {
-		if mb.cell.Node != nil {
-			longest = max(longest, mb.cell.Node.TTL)
-		}
-	}
-	return longest + m.cfg.Lease.Fence()
-}
+func (m *Machine) quarantine() time.Duration { return m.longest + m.cfg.Lease.Fence() }
 
 // mayWrite: the bucket is trusted, and that it is has been made durable.
 func (m *Machine) mayWrite() bool {

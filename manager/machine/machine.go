@@ -3,6 +3,7 @@ package machine
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/seed7529eb29/regent/policy"
 	"github.com/seed7529eb29/regent/policy/node"
@@ -46,16 +47,17 @@ type Machine struct {
 	runs       map[RunID]*app
 	runSeq     RunID
 
-	until   Instant // deadline of the latest session: what ran by it is gone by then
-	dirty   bool    // something that decisions depend on has changed
-	wakeAt  Instant // when time alone will change a decision
+	longest time.Duration // the longest lease of any node, this one's included
+	until   Instant       // deadline of the latest session: what ran by it is gone by then
+	dirty   bool          // something that decisions depend on has changed
+	wakeAt  Instant       // when time alone will change a decision
 	actions []Action
 }
 
 // New makes the machine of one agent process. Its barrier begins now.
 func New(cfg Config, now Instant) *Machine {
 	m := &Machine{
-		cfg: cfg, now: now, born: now, dirty: true,
+		cfg: cfg, now: now, born: now, dirty: true, longest: cfg.Lease.TTL,
 		memberOf: map[node.Name]*member{},
 		appOf:    map[policy.App]*app{},
 		requests: map[RequestID]*request{},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -75,9 +76,25 @@ func (f *eventFlags) run(cmd *cobra.Command) error {
 	if f.follow {
 		err = l.follow(ctx, filter, each)
 	} else {
-		err = l.history(ctx, filter, each)
+		err = l.inOrder(ctx, filter, each)
 	}
 	return eventsError(ctx, f.follow, err)
+}
+
+// inOrder is history by time: what happened before the store was ready, or
+// during an outage of it, was written down late.
+func (l *link) inOrder(ctx context.Context, f kv.EventFilter, each func(kv.Event) error) error {
+	var all []kv.Event
+	if err := l.history(ctx, f, func(e kv.Event) error { all = append(all, e); return nil }); err != nil {
+		return err
+	}
+	slices.SortStableFunc(all, func(a, b kv.Event) int { return a.Time.Compare(b.Time) })
+	for _, e := range all {
+		if err := each(e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (l *link) ledger(ctx context.Context) (*kv.Ledger, error) {

@@ -84,7 +84,7 @@ func (m *Machine) releaseInto(a *app, rec *policy.AppRecord) {
 		rec.Error = fmt.Sprintf("%s: %s", m.cfg.Self, over.reason)
 	case a.claim == nil || !a.claim.begun || over.failed:
 		// It never ran here: whoever comes next is told what this node was.
-	case over.ordered && rec.Want == policy.WantRun && rec.First == policy.FirstNone:
+	case over.ordered && rec.Want == policy.WantRun && rec.First == policy.FirstNone && m.passedOn(a):
 		rec.StartKind, rec.StartFrom = policy.StartTakeover, m.cfg.Self
 	default:
 		rec.StartKind, rec.StartFrom = policy.StartNormal, ""
@@ -95,6 +95,16 @@ func (m *Machine) releaseInto(a *app, rec *policy.AppRecord) {
 			rec.Next = policy.Slot{}
 		}
 	}
+}
+
+// passedOn reports whether somebody else is there to run the app next. Otherwise it
+// is only stopped, and whoever runs it later starts it normally.
+func (m *Machine) passedOn(a *app) bool {
+	if next := a.rec.Next; !next.Empty() && !m.ended(next) {
+		return true
+	}
+	n := m.place(a, weights{})
+	return n != "" && n != m.cfg.Self
 }
 
 // endStops: an app that ended by itself without taking its node down is

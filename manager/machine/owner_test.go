@@ -109,13 +109,20 @@ func TestA3Release(t *testing.T) {
 		r.pass(time.Second)
 		r.quiet()
 	})
-	t.Run("permission withdrawn", func(t *testing.T) {
-		r := newRig(t)
-		run, c := r.owns()
-		r.call(VerbPermit, permitted(false))
-		r.stopped()
-		r.step(Exited{Run: run, Normal: true})
-		r.ok(r.wants(OpRelease, c, released("")))
+	t.Run("permission withdrawn: passed on, if anybody is there (A-47)", func(t *testing.T) {
+		for _, there := range []bool{true, false} {
+			r := newRig(t)
+			run, c := r.owns()
+			want := exited
+			if there {
+				r.standby(n3)
+				want = released("")
+			}
+			r.call(VerbPermit, permitted(false))
+			r.stopped()
+			r.step(Exited{Run: run, Normal: true})
+			r.ok(r.wants(OpRelease, c, want))
+		}
 	})
 	t.Run("refused, still mine: decide again at the new revision", func(t *testing.T) {
 		r := newRig(t)
@@ -157,7 +164,7 @@ func TestA3Release(t *testing.T) {
 		r.reread() // still mine, and wanted here again
 		r.noStart()
 		r.pass(100 * time.Millisecond)
-		again := r.wants(OpRelease, c, released(""))
+		again := r.wants(OpRelease, c, exited)
 		r.noStart()
 		r.ok(again)
 		r.ok(r.write(OpClaim)) // running again needs a new claim

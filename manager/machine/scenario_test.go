@@ -88,6 +88,8 @@ func scenarioApp(t *testing.T, c *cluster, d *datadriven.TestData) {
 				}
 				spec.Groups = append(spec.Groups, group)
 			}
+		case "timeout":
+			spec.Timeout = policy.Timeout(duration(t, v))
 		case "count":
 			count, _ = strconv.Atoi(v)
 		case "local":

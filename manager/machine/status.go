@@ -2,6 +2,7 @@ package machine
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -201,6 +202,8 @@ func (m *Machine) appStatus(a *app) AppStatus {
 	switch s.State {
 	case AppRunning, AppStarting, AppStopping:
 		s.Node = a.rec.Owner.Node
+	case AppFailed:
+		s.Error = m.failures(a)
 	case AppFailingOver:
 		if a.Spec.Timeout != policy.Infinite {
 			s.FailoverAt = a.suspected.Add(a.timeout())
@@ -283,6 +286,21 @@ func (m *Machine) ownedState(a *app) AppState {
 		return AppStarting
 	}
 	return AppRunning
+}
+
+// failures is why an app can't start on any node, with every reason (B-7).
+func (m *Machine) failures(a *app) string {
+	var out []string
+	if a.failed != "" {
+		out = append(out, fmt.Sprintf("%s: %s", m.cfg.Self, a.failed))
+	}
+	for _, mb := range m.members {
+		if ab := mb.apps[a.App]; mb.present() && ab.Failed {
+			out = append(out, fmt.Sprintf("%s: %s", mb.name, ab.Error))
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, "; ")
 }
 
 // allFailed: every node that has it started says that it can't start there.

@@ -197,19 +197,18 @@ func (a *app) ownsByClaim(m *Machine) bool {
 // decideApps takes the apps in name order; each tentative placement counts for
 // those after it.
 func (m *Machine) decideApps() {
-	w := m.weights()
 	for _, a := range m.apps {
 		if a.Spec == nil {
 			m.decideLocal(a)
 			continue
 		}
 		m.supervise(a)
-		m.decideApp(a, w)
+		m.decideApp(a)
 	}
 }
 
 // decideApp sends at most one write, chosen by what the record says.
-func (m *Machine) decideApp(a *app, w weights) {
+func (m *Machine) decideApp(a *app) {
 	m.watchOwner(a)
 	if a.req != nil {
 		m.drive(a.req)
@@ -229,15 +228,15 @@ func (m *Machine) decideApp(a *app, w weights) {
 	case m.outdated(a):
 		m.reassert(a)
 	case m.mine(rec.Owner):
-		m.decideOwned(a, w)
+		m.decideOwned(a)
 	case m.mine(rec.Prev):
 		m.decidePrev(a)
 	case m.mine(rec.Next):
-		m.decideNext(a, w)
-	case m.claimable(a) && m.chosen(a, w):
+		m.decideNext(a)
+	case m.claimable(a) && m.chosen(a):
 		m.sendClaim(a)
 	default:
-		m.decideTakeover(a, w)
+		m.decideTakeover(a)
 	}
 }
 

@@ -224,7 +224,7 @@ func (m *Machine) startSettled(a *app) (bool, *Refusal) {
 		}
 		return true, &Refusal{RefuseStopped, string(a.App)}
 	case m.isRunning(a):
-		return a.owns(m) || !m.wantsTake(a, weights{}), nil
+		return a.owns(m) || !m.wantsTake(a), nil
 	}
 	return m.nobodyPermitted(a), nil
 }
@@ -289,11 +289,11 @@ func (m *Machine) permitSettled(a *app) (bool, *Refusal) {
 	case a.permitted && a.owns(m):
 		return m.isRunning(a), nil
 	case a.permitted:
-		return !m.candidate(a, m.cfg.Self) || m.isRunning(a) && !m.wantsTake(a, weights{}), nil
+		return !m.candidate(a, m.cfg.Self) || m.isRunning(a) && !m.wantsTake(a), nil
 	case a.run != nil || a.owns(m):
 		return false, nil
 	}
-	return m.isRunning(a) || m.place(a, weights{}) == "", nil
+	return m.isRunning(a) || m.place(a) == "", nil
 }
 
 // requestStop is A11 stop, by the owner when told to, or by anyone for a stop

@@ -50,18 +50,18 @@ func (m *Machine) nextAllows(a *app) bool {
 
 // chosen reports whether this node is the one to claim: a live next first,
 // then the best candidate heard.
-func (m *Machine) chosen(a *app, w weights) bool {
+func (m *Machine) chosen(a *app) bool {
 	rec := a.rec
 	switch {
 	case !m.candidate(a, m.cfg.Self):
-		m.place(a, w) // it weighs on whoever gets it
+		m.place(a) // it weighs on whoever gets it
 		return false
 	case m.mine(rec.Owner) || m.mine(rec.Next) || rec.Owner.Node == m.cfg.Self:
 		return true
 	case m.awaitsNext(a) || m.awaitsStart(a):
 		return false
 	}
-	return m.place(a, w) == m.cfg.Self
+	return m.place(a) == m.cfg.Self
 }
 
 // awaitsNext: the reserver is alive and able; it claims first.
@@ -129,21 +129,27 @@ func (m *Machine) candidate(a *app, n node.Name) bool {
 // (B-24), and those tentatively placed on it in this round.
 type weights map[node.Name]int
 
+// weights are counted when they are first asked for in a round, which most
+// rounds never do.
 func (m *Machine) weights() weights {
-	w := weights{}
+	if m.loads != nil {
+		return m.loads
+	}
+	m.loads = weights{}
 	for _, a := range m.apps {
 		switch {
 		case a.req != nil && a.req.op == OpClaim:
-			w[m.cfg.Self]++
+			m.loads[m.cfg.Self]++
 		case a.rec != nil && !a.rec.Owner.Empty() && !m.ended(a.rec.Owner):
-			w[a.rec.Owner.Node]++
+			m.loads[a.rec.Owner.Node]++
 		}
 	}
-	return w
+	return m.loads
 }
 
 // place is policy's choice among the candidates heard.
-func (m *Machine) place(a *app, w weights) node.Name {
+func (m *Machine) place(a *app) node.Name {
+	w := m.weights()
 	var cs []policy.Candidate
 	for _, n := range a.Spec.Nodes() {
 		if m.candidate(a, n) {

@@ -47,6 +47,7 @@ type Machine struct {
 	runs       map[RunID]*app
 	runSeq     RunID
 
+	loads   weights       // of this round, counted at the first need
 	longest time.Duration // the longest lease of any node, this one's included
 	until   Instant       // deadline of the latest session: what ran by it is gone by then
 	dirty   bool          // something that decisions depend on has changed
@@ -147,6 +148,7 @@ func (m *Machine) decide() {
 	for range decideRoundsMax {
 		m.dirty = false
 		m.wakeAt = never
+		m.loads = nil
 		m.decideSync()
 		m.decideTrust()
 		m.decideMemory()

@@ -9,9 +9,9 @@ import (
 )
 
 // decideOwned writes what the owner's record needs next.
-func (m *Machine) decideOwned(a *app, w weights) {
+func (m *Machine) decideOwned(a *app) {
 	if !a.ownsByClaim(m) {
-		m.decideLanded(a, w)
+		m.decideLanded(a)
 		return
 	}
 	a.take = takeNone
@@ -41,12 +41,12 @@ func (m *Machine) decideOwned(a *app, w weights) {
 // decideLanded: the record names this session by a claim that was never
 // acknowledged as the latest. It gives no licence; it is claimed again, or
 // given up.
-func (m *Machine) decideLanded(a *app, w weights) {
+func (m *Machine) decideLanded(a *app) {
 	if a.run != nil {
 		return
 	}
 	a.claim = nil
-	if m.claimable(a) && m.chosen(a, w) {
+	if m.claimable(a) && m.chosen(a) {
 		m.sendClaim(a)
 		return
 	}
@@ -103,7 +103,7 @@ func (m *Machine) passedOn(a *app) bool {
 	if next := a.rec.Next; !next.Empty() && !m.ended(next) {
 		return true
 	}
-	n := m.place(a, weights{})
+	n := m.place(a)
 	return n != "" && n != m.cfg.Self
 }
 

@@ -4,12 +4,12 @@ import "github.com/seed7529eb29/regent/policy"
 
 // decideTakeover asks a live owner for its app: because this node is better
 // and the best there is, or because it was told to.
-func (m *Machine) decideTakeover(a *app, w weights) {
+func (m *Machine) decideTakeover(a *app) {
 	rec := a.rec
 	if rec.Owner.Empty() || m.ended(rec.Owner) {
 		return
 	}
-	if !m.wantsTake(a, w) {
+	if !m.wantsTake(a) {
 		if a.take == takeEdge && m.isRunning(a) && m.candidate(a, m.cfg.Self) {
 			a.take = takeNone // it had its chance: a later command elsewhere holds
 		}
@@ -28,7 +28,7 @@ func (m *Machine) decideTakeover(a *app, w weights) {
 // By priority it moves only upwards, never among equals, and not
 // away from where a command placed it, unless it was started or permitted here
 // since.
-func (m *Machine) wantsTake(a *app, w weights) bool {
+func (m *Machine) wantsTake(a *app) bool {
 	rec := a.rec
 	switch {
 	case rec.Want != policy.WantRun || rec.First != policy.FirstNone || !m.candidate(a, m.cfg.Self):
@@ -40,7 +40,7 @@ func (m *Machine) wantsTake(a *app, w weights) bool {
 	case rec.Pinned && a.take != takeEdge:
 		return false
 	}
-	return m.place(a, w) == m.cfg.Self
+	return m.place(a) == m.cfg.Self
 }
 
 // ask is A4: next gives precedence among claimants and nothing else.
@@ -72,19 +72,19 @@ func (m *Machine) reserve(a *app) {
 }
 
 // decideNext writes what this node's own reservation needs next.
-func (m *Machine) decideNext(a *app, w weights) {
+func (m *Machine) decideNext(a *app) {
 	if a.exclusive() {
-		m.decideAsked(a, w)
+		m.decideAsked(a)
 		return
 	}
 	m.decideReserved(a)
 }
 
-func (m *Machine) decideAsked(a *app, w weights) {
+func (m *Machine) decideAsked(a *app) {
 	switch {
 	case a.rec.Want != policy.WantRun || a.rec.First != policy.FirstNone || !m.candidate(a, m.cfg.Self):
 		m.clearNext(a)
-	case m.claimable(a) && m.chosen(a, w):
+	case m.claimable(a) && m.chosen(a):
 		m.sendClaim(a)
 	}
 }

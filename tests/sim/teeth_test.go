@@ -223,7 +223,7 @@ var teeth = []tooth{
 		{fileOwner, "func (m *Machine) release(a *app) {\n\tif a.claim != nil {\n\t\ta.claim.givenUp = true\n", "func (m *Machine) release(a *app) {\n\tif a.claim != nil {\n\t\ta.claim.over = nil\n"},
 	}},
 	{"started on the release, without a claim", `I2`, []edit{
-		{fileTakeover, "\tcase m.claimable(a) && m.chosen(a, w):\n\t\tm.sendClaim(a)\n\t}\n}", "\tcase a.rec.Owner.Empty() && a.run == nil:\n\t\ta.claim = &claim{epoch: a.allot(m), nonce: policy.Nonce(m.cfg.NewID()), session: m.session.id}\n\t\tm.start(a)\n\t}\n}"},
+		{fileTakeover, "\tcase m.claimable(a) && m.chosen(a):\n\t\tm.sendClaim(a)\n\t}\n}", "\tcase a.rec.Owner.Empty() && a.run == nil:\n\t\ta.claim = &claim{epoch: a.allot(m), nonce: policy.Nonce(m.cfg.NewID()), session: m.session.id}\n\t\tm.start(a)\n\t}\n}"},
 	}},
 	{"a reservation is not counted in high", `I3`, []edit{
 		{fileTakeover, "\t\trec.High = c.epoch\n", ""},

@@ -392,7 +392,12 @@ func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 		return err
 	}
 	p.agent = a
-	stop, err := p.bus.SubscribeBeats(func(b machine.Beat) { a.Post(machine.Heard{Beat: b}) })
+	hearing := newHearing(n.opts.Config, n.log)
+	stop, err := p.bus.SubscribeBeats(func(b machine.Beat) {
+		if b, ok := hearing.take(b); ok {
+			a.Post(machine.Heard{Beat: b})
+		}
+	})
 	if err != nil {
 		return err
 	}

@@ -227,7 +227,7 @@ func start(t *testing.T, dir string, env []string, path string, args ...string) 
 	}()
 	t.Cleanup(func() {
 		p.kill()
-		if t.Failed() {
+		if t.Failed() && args[0] == "node" {
 			t.Logf("%s %s:\n%s%s", filepath.Base(path), strings.Join(args, " "), &p.out, &p.errOut)
 		}
 	})

@@ -276,7 +276,7 @@ func TestALargeBucketIsLoaded(t *testing.T) {
 func TestASlowWatcherLosesAndLoadsAgain(t *testing.T) {
 	srv := []*server.Server{startServer(t)}
 	s := open(t, connect(t, srv, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})))
-	js := jetStream(t, connect(t, srv))
+	flood := connect(t, srv)
 	begun, goOn := make(chan struct{}), make(chan struct{})
 	ctx, cancel := context.WithCancel(t.Context())
 	views := make(chan policy.View, 20000)
@@ -294,16 +294,20 @@ func TestASlowWatcherLosesAndLoadsAgain(t *testing.T) {
 	}()
 	<-begun
 	for range 9000 {
-		if _, err := js.PublishAsync("$KV.regent_test.config", nil); err != nil {
+		if err := flood.Publish("$KV.regent_test.config", nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	<-js.PublishAsyncComplete()
-	close(goOn)
-	last, err := s.Probe(t.Context())
-	if err != nil {
+	if err := flood.FlushTimeout(30 * time.Second); err != nil {
 		t.Fatal(err)
 	}
+	var last policy.Revision
+	await(t, "all of them to be stored", func() bool {
+		rev, err := s.Probe(t.Context()) // unanswered while the server is busy
+		last = rev
+		return err == nil && rev > 9000
+	})
+	close(goOn)
 	lost := false
 	await(t, "a snapshot after the hole", func() bool {
 		for len(views) > 0 {

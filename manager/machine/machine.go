@@ -145,20 +145,21 @@ func (m *Machine) absorb(ev Event) {
 // known, so that nothing depends on which event came first. What one decision
 // changes at once (an app marked stopped, say) is seen by going round again.
 func (m *Machine) decide() {
+	steps := [...]func(){
+		m.decideSync, m.decideTrust, m.decideMemory, m.decideMembers,
+		m.decideSession, m.decideApps, m.decideCalls, m.decideClose,
+	}
 	for range decideRoundsMax {
 		m.dirty = false
 		m.wakeAt = never
 		m.loads = nil
-		m.decideSync()
-		m.decideTrust()
-		m.decideMemory()
-		m.decideMembers()
-		m.decideSession()
-		m.decideApps()
-		m.decideCalls()
-		m.decideClose()
-		if !m.dirty || m.life == lifeOver {
-			break
+		for _, step := range steps {
+			if step(); m.life == lifeOver {
+				return
+			}
+		}
+		if !m.dirty {
+			return
 		}
 	}
 }
@@ -188,6 +189,10 @@ func (m *Machine) exit(code int, reason, hint string) {
 		return
 	}
 	m.life = lifeOver
+	for _, c := range m.calls {
+		m.reply(c.id, &Refusal{RefuseClosing, string(m.cfg.Self)})
+	}
+	m.calls = nil
 	m.killAll(reason)
 	m.sendBeat(true)
 	m.do(Exit{Code: code, Reason: reason, Hint: hint})

@@ -168,6 +168,14 @@ func TestDigest(t *testing.T) {
 			t.Errorf("exit = %+v", r.exit)
 		}
 	})
+	t.Run("calls that wait are answered before the end", func(t *testing.T) {
+		r := bareRig(t)
+		r.call(VerbStart)
+		differs(r)
+		if err := r.answer(); err == nil || err.Kind != RefuseClosing {
+			t.Errorf("start: %v", err)
+		}
+	})
 	t.Run("one with a session stays", func(t *testing.T) {
 		r := newRig(t)
 		differs(r)

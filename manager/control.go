@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
+	"strings"
 
 	"github.com/seed7529eb29/regent/bus"
 	"github.com/seed7529eb29/regent/bus/service"
@@ -72,15 +74,23 @@ func (p *parts) serve() error {
 	return nil
 }
 
-// announceSession keeps the service's metadata up to date.
-func (n *Node) announceSession(ctx context.Context, p *parts) {
+// watchStatus keeps the service's metadata up to date, and the log about what
+// this node waits for.
+func (n *Node) watchStatus(ctx context.Context, p *parts) {
 	var announced policy.Session
+	var waiting []string
 	for {
 		changed := p.agent.Changed()
-		if s := p.agent.Status().Session; s != announced {
-			announced = s
-			if err := p.service.SetSession(s); err != nil {
+		st := p.agent.Status()
+		if st.Session != announced {
+			announced = st.Session
+			if err := p.service.SetSession(announced); err != nil {
 				n.log.Debug("announce session", "err", err)
+			}
+		}
+		if !slices.Equal(waiting, st.Waiting) {
+			if waiting = st.Waiting; len(waiting) > 0 {
+				n.log.Info("waits for " + strings.Join(waiting, ", "))
 			}
 		}
 		select {

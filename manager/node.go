@@ -139,7 +139,7 @@ func (n *Node) run(ctx context.Context) Exit {
 	watching.Go(func() { n.watchPeers(watch, parts) })
 	watching.Go(func() { n.watchLeader(watch, parts) })
 	watching.Go(func() { n.watchSpec(watch, parts) })
-	watching.Go(func() { n.announceSession(watch, parts) })
+	watching.Go(func() { n.watchStatus(watch, parts) })
 	watching.Go(func() { n.tidy(watch, parts) })
 	exit := n.explainDigest(parts, parts.agent.Run(ctx))
 	stop()

@@ -206,6 +206,7 @@ func (n *Agent) Run(ctx context.Context) Exit {
 
 	n.inbox.close()
 	n.endRuns()
+	n.arm(0)
 	close(n.beats)
 	n.history.close()
 	defer time.AfterFunc(lastWords, given).Stop()

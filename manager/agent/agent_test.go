@@ -410,6 +410,36 @@ func TestWallClockJumpFences(t *testing.T) {
 	})
 }
 
+// The kernel has its orders before an app runs, moves its deadline with every
+// renewal, and is told when nothing runs any more.
+func TestLastResortIsArmedBeforeAnythingRuns(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		last := &lastResort{}
+		r.start = func(*manual) {
+			if at := last.armed(); at <= r.clock.Now() {
+				r.t.Errorf("an app starts at %v with the last resort armed for %v", r.clock.Now(), at)
+			}
+		}
+		n := r.boot("n1@h", func(o *Options) { o.Last = last })
+		n.await(r.t, "up", func(s *machine.Status) bool { return s.Session != "" })
+		if at := last.armed(); at != 0 {
+			r.t.Errorf("armed for %v with nothing to end", at)
+		}
+		n.startApp(r.t)
+		first := last.armed()
+		time.Sleep(10 * time.Second)
+		left := last.armed().Sub(r.clock.Now())
+		if moved := last.armed().Sub(first); moved < 9*time.Second || left > lease.Fence()+lease.Late {
+			r.t.Errorf("moved by %v, %v ahead", moved, left)
+		}
+		n.stop()
+		r.ends(n, 5*time.Second)
+		if at := last.armed(); at != 0 {
+			r.t.Errorf("armed for %v after the end", at)
+		}
+	})
+}
+
 // Runs are forgotten one by one, also those that nobody was told to stop.
 func TestCrashLoopLeavesNothingBehind(t *testing.T) {
 	inBubble(t, func(r *rig) {

@@ -65,12 +65,17 @@ func (n *Agent) turn(ctx context.Context, now machine.Instant, slept bool) (chan
 }
 
 func (n *Agent) step(ctx context.Context, ev machine.Event) {
-	for _, a := range n.machine.Step(n.opts.Clock.Now(), ev) {
+	actions := n.machine.Step(n.opts.Clock.Now(), ev)
+	mustHold(n.machine.Check(), ev, n.machine.Status)
+	n.arm(n.machine.Doom()) // first: this process may be stopped as soon as an app runs
+	for _, a := range actions {
 		n.perform(ctx, a)
 	}
-	mustHold(n.machine.Check(), ev, n.machine.Status)
+}
+
+func (n *Agent) arm(at machine.Instant) {
 	if n.opts.Last != nil {
-		n.opts.Last.Arm(n.machine.Doom())
+		n.opts.Last.Arm(at)
 	}
 }
 

@@ -336,3 +336,21 @@ func (m *manual) Run(ctx context.Context) error {
 }
 
 func (m *manual) Stop(context.Context) ([]byte, error) { return m.hands, nil }
+
+// lastResort remembers when it was armed for.
+type lastResort struct {
+	mu sync.Mutex
+	at machine.Instant
+}
+
+func (l *lastResort) Arm(at machine.Instant) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.at = at
+}
+
+func (l *lastResort) armed() machine.Instant {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.at
+}

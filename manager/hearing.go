@@ -2,7 +2,6 @@ package manager
 
 import (
 	"log/slog"
-	"slices"
 
 	"github.com/seed7529eb29/regent/manager/machine"
 	"github.com/seed7529eb29/regent/policy"
@@ -42,8 +41,19 @@ func (h *hearing) take(b machine.Beat) (machine.Beat, bool) {
 	if !h.nodes[b.Node] && !h.admit(b.Node) {
 		return b, false
 	}
-	b.Apps = slices.DeleteFunc(b.Apps, func(a machine.AppBeat) bool { return !h.apps[a.App] })
+	b.Apps = h.known(b.Apps)
 	return b, true
+}
+
+// known makes a new list, so that nothing holds on to the long one.
+func (h *hearing) known(apps []machine.AppBeat) []machine.AppBeat {
+	var known []machine.AppBeat
+	for _, a := range apps {
+		if h.apps[a.App] {
+			known = append(known, a)
+		}
+	}
+	return known
 }
 
 func (h *hearing) admit(n node.Name) bool {

@@ -103,7 +103,8 @@ func (n *Node) Permit(ctx context.Context, a policy.App, permitted bool) error {
 }
 
 // Call gives any command to the node and waits for its answer; the other calls
-// are made of it.
+// are made of it. It is for programs that carry commands from elsewhere, as
+// cmd/regent does. The errors are those of the others.
 func (n *Node) Call(ctx context.Context, c machine.Command) error {
 	a := n.running()
 	if a == nil {
@@ -125,8 +126,8 @@ func (n *Node) running() *agent.Agent {
 	return n.agent
 }
 
-// View is what the core knows, without a question to anybody. It must not be
-// changed.
+// View is what the core knows, without a question to anybody: Status is the
+// same for people and other programs. It must not be changed.
 func (n *Node) View() *machine.Status {
 	if a := n.running(); a != nil {
 		return a.Status()

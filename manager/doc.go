@@ -10,14 +10,16 @@
 //		Config: cfg,
 //		Cookie: cookie,
 //		Apps:   map[string]func() manager.Application{"myapp": newMyApp},
+//		Start:  []manager.StartRequest{{App: "myapp"}},
 //	})
 //	…
-//	go n.Run(ctx)
-//	err = n.StartApp(ctx, "myapp", manager.Temporary)
+//	exit := n.Run(ctx) // until ctx ends
 //
 // Three such programs with one configuration and one cookie are a cluster: each
 // runs a NATS server inside if the configuration makes it a voter, they agree
-// through JetStream, and myapp runs on exactly one of them.
+// through JetStream, and myapp runs on exactly one of them. examples/embedded is
+// such a program. One that starts and moves apps by itself waits for Connected
+// first, then calls StartApp, StopApp, Takeover, Permit.
 //
 // This package puts the parts together and is the only one below cmd that
 // imports all of them: the pure core (manager/machine) in its loop

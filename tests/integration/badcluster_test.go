@@ -39,6 +39,7 @@ func TestFirstBootWithoutAVoter(t *testing.T) {
 	}
 	m.fails(5, []string{"no quorum"}, "start", "myapp", "--on", "node1@lxw", "--server", "tls://"+clients["node1@lxw"], "--timeout", "3s")
 	for _, p := range nodes {
+		p.says("waits for ")
 		if p.ended() {
 			t.Fatalf("%v has ended", p.cmd.Args)
 		}

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -256,6 +257,19 @@ func (p *process) end() int {
 		p.t.Fatalf("%v runs on", p.cmd.Args)
 	}
 	return p.cmd.ProcessState.ExitCode()
+}
+
+// says waits for a line of the log with all words.
+func (p *process) says(words ...string) {
+	p.t.Helper()
+	for deadline := time.Now().Add(runMax); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		for line := range strings.SplitSeq(p.errOut.String(), "\n") {
+			if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
+				return
+			}
+		}
+	}
+	p.t.Fatalf("%v does not say %q within %v:\n%s", p.cmd.Args, words, runMax, &p.errOut)
 }
 
 func (p *process) ended() bool {

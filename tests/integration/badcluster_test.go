@@ -110,5 +110,7 @@ func TestOtherCookie(t *testing.T) {
 			t.Errorf("%v has ended", p.cmd.Args)
 		}
 	}
-	m.fails(4, []string{"regent: connect: refused"}, "status", "--server", "tls://"+clients["node1@lxw"], "--cookie-file", "other-cookie")
+	client := []string{"--server", "tls://" + clients["node1@lxw"], "--cookie-file", "other-cookie"}
+	m.fails(4, []string{"regent: connect: refused"}, append([]string{"status"}, client...)...)
+	m.fails(4, []string{"regent: connect: refused"}, append([]string{"cookie", "creds", "--dir", "creds"}, client...)...)
 }

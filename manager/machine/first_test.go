@@ -79,6 +79,15 @@ func TestFirstStartWaits(t *testing.T) {
 		r.step(r.change(r.cells[policy.NodeKey(n1)]))
 		r.write(OpClaim)
 	})
+	t.Run("no more for one that has another session meanwhile", func(t *testing.T) {
+		r := newRig(t)
+		p := r.join(n1)
+		if !waits(r) {
+			t.Fatal("claimed")
+		}
+		p.returns()
+		r.write(OpClaim)
+	})
 	t.Run("until it is told: then it claims", func(t *testing.T) {
 		r := newRig(t)
 		p := r.join(n1)

@@ -172,6 +172,24 @@ func TestA3Release(t *testing.T) {
 			t.Errorf("start = %+v", s)
 		}
 	})
+	t.Run("unknown, and it never ran: given up all the same", func(t *testing.T) {
+		r := newRig(t)
+		r.ownDisk = true
+		r.ok(r.claims())
+		r.call(VerbPermit, permitted(false))
+		r.unknown(r.write(OpRelease))
+		r.call(VerbPermit, permitted(true), func(c *Command) { c.ID = 2 })
+		for len(r.disk) > 0 { // its epoch is on disk only now
+			d := r.disk[0]
+			r.disk = r.disk[1:]
+			r.step(Remembered{Req: d.Req, OK: true})
+		}
+		r.reread()
+		r.noStart()
+		r.pass(100 * time.Millisecond)
+		r.write(OpRelease)
+		r.noStart()
+	})
 	t.Run("temporary app exits: stopped in the same write", func(t *testing.T) {
 		for _, normal := range []bool{true, false} {
 			r := newRig(t)

@@ -192,6 +192,32 @@ func TestClaimOrder(t *testing.T) {
 		r.pass(50 * time.Millisecond)
 		r.wants(OpClaim, c, r.claimWrite(policy.StartNormal, nil))
 	})
+	t.Run("a live next first after the owner's death too", func(t *testing.T) {
+		r := newRig(t, timeout(0))
+		p, q := r.follow(), r.standby(n3)
+		c := r.edit(func(rec *policy.AppRecord) { rec.Next = q.slot(0) })
+		p.ends(policy.SessionDead)
+		r.pass(r.lease().TRes() - 50*time.Millisecond)
+		r.quiet()
+		r.pass(50 * time.Millisecond)
+		r.wants(OpClaim, c, r.claimWrite(policy.StartFailover, p))
+	})
+	t.Run("who is back within the Timeout, before any other (A-30)", func(t *testing.T) {
+		r := newRig(t, manualRenew)
+		run, c := r.owns()
+		r.edit(func(rec *policy.AppRecord) { rec.Pinned = true })
+		c = r.cells[c.Key]
+		r.fenceNow()
+		r.killed()
+		r.writes = nil
+		r.standby(n1) // better, and there
+		r.step(Exited{Run: run})
+		r.ok(r.write(OpRegister))
+		r.wants(OpClaim, c, func(rec *policy.AppRecord) {
+			r.claimWrite(policy.StartNormal, nil)(rec)
+			rec.Pinned = false
+		})
+	})
 	t.Run("then the best that is heard", func(t *testing.T) {
 		r := newRig(t)
 		p := r.follow()
@@ -301,6 +327,18 @@ func TestTimeout(t *testing.T) {
 		r.pass(4900 * time.Millisecond)
 		r.noWrite()
 		r.pass(200 * time.Millisecond)
+		r.write(OpClaim)
+	})
+	t.Run("another dead owner in the record counts anew", func(t *testing.T) {
+		r := newRig(t, tuple)
+		p, q := r.follow(), r.join(n3)
+		p.ends(policy.SessionDead)
+		q.ends(policy.SessionDead)
+		r.pass(4 * time.Second)
+		r.put(ownedBy(q, 5)) // it claimed and died before anybody saw it
+		r.pass(4900 * time.Millisecond)
+		r.noWrite()
+		r.pass(100 * time.Millisecond)
 		r.write(OpClaim)
 	})
 	t.Run("who came later counts from its first sight", func(t *testing.T) {

@@ -379,7 +379,7 @@ func TestSuspendIsSeenWithinTheLatenessOfTimers(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		n := r.boot("n1@h")
 		n.startApp(r.t)
-		time.Sleep(time.Second)
+		time.Sleep(time.Second + 10*time.Millisecond) // just after a heartbeat, which would wake the loop
 		i := n.apps.last()
 		r.clock.boot.Add(int64(time.Minute))
 		begin := time.Now()

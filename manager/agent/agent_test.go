@@ -376,19 +376,22 @@ func TestRejoinsAfterAFence(t *testing.T) {
 // A host that is resumed after a suspend longer than the lease has Go timers
 // that know nothing of it: the loop must look at the clock soon.
 func TestSuspendIsSeenWithinTheLatenessOfTimers(t *testing.T) {
-	inBubble(t, func(r *rig) {
-		n := r.boot("n1@h")
-		n.startApp(r.t)
-		time.Sleep(time.Second + 10*time.Millisecond) // just after a heartbeat, which would wake the loop
-		i := n.apps.last()
-		r.clock.boot.Add(int64(time.Minute))
-		begin := time.Now()
-		<-i.ended
-		if d := i.end.Sub(begin); d > lease.Late || !errors.Is(i.cause, app.ErrFenced) {
-			r.t.Errorf("ended after %v by %v", d, i.cause)
-		}
-		n.await(r.t, "runs again", func(s *machine.Status) bool { return n.runs(s) && s.Apps[0].Epoch == 2 })
-	})
+	// At some of these moments a heartbeat is due soon, which wakes the loop.
+	for offset := time.Duration(0); offset < lease.Heartbeat; offset += lease.Heartbeat / 8 {
+		inBubble(t, func(r *rig) {
+			n := r.boot("n1@h")
+			n.startApp(r.t)
+			time.Sleep(time.Second + offset)
+			i := n.apps.last()
+			r.clock.boot.Add(int64(time.Minute))
+			begin := time.Now()
+			<-i.ended
+			if d := i.end.Sub(begin); d > lease.Late || !errors.Is(i.cause, app.ErrFenced) {
+				r.t.Errorf("ended after %v by %v", d, i.cause)
+			}
+			n.await(r.t, "runs again", func(s *machine.Status) bool { return n.runs(s) && s.Apps[0].Epoch == 2 })
+		})
+	}
 }
 
 // A paused VM advances neither clock and is then set right.

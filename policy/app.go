@@ -27,8 +27,8 @@ func ParseApp(s string) (App, error) {
 	case !letter(s[0]):
 		return "", fmt.Errorf("%w %q: must begin with a letter", ErrApp, s)
 	}
-	for i := range len(s) {
-		if c := s[i]; !letter(c) && (c < '0' || c > '9') && c != '_' && c != '@' && c != '-' {
+	for _, c := range s {
+		if c > 'z' || !letter(byte(c)) && (c < '0' || c > '9') && c != '_' && c != '@' && c != '-' {
 			return "", fmt.Errorf("%w %q: %q is not allowed (letters, digits, _, @ and - are)", ErrApp, s, c)
 		}
 	}

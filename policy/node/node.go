@@ -30,16 +30,26 @@ func Parse(s string) (Name, error) {
 	case host == "":
 		return "", fmt.Errorf("%w %q: nothing after the @", ErrName, s)
 	}
-	if i := strings.IndexFunc(base, notBase); i >= 0 {
-		return "", fmt.Errorf("%w %q: %q is not allowed before the @ (letters, digits, _ and - are)", ErrName, s, base[i:i+1])
+	if bad := first(base, notBase); bad != "" {
+		return "", fmt.Errorf("%w %q: %q is not allowed before the @ (letters, digits, _ and - are)", ErrName, s, bad)
 	}
-	if i := strings.IndexFunc(host, notHost); i >= 0 {
-		return "", fmt.Errorf("%w %q: %q is not allowed in a host", ErrName, s, host[i:i+1])
+	if bad := first(host, notHost); bad != "" {
+		return "", fmt.Errorf("%w %q: %q is not allowed in a host", ErrName, s, bad)
 	}
 	if len(s) > MaxLen {
 		return "", fmt.Errorf("%w %q: longer than %d bytes", ErrName, s, MaxLen)
 	}
 	return Name(s), nil
+}
+
+// first is the first character of s that is in a set, or "".
+func first(s string, in func(rune) bool) string {
+	for _, r := range s {
+		if in(r) {
+			return string(r)
+		}
+	}
+	return ""
 }
 
 // MaxLen is the longest accepted name in bytes: the atom limit of Erlang.

@@ -30,7 +30,7 @@ const (
 )
 
 // marker says whose data a directory holds. It is written before the server
-// first writes, and never changes.
+// first writes, and never changes once there is a stream.
 type marker struct {
 	Format   int    `json:"format"`
 	Mode     string `json:"mode"`
@@ -85,6 +85,13 @@ func (m *marker) fits(want marker, dir string) error {
 		return fmt.Errorf("%w: %s has format %d, this version writes %d; run backup with the old version and restore with this one", ErrModeChanged, dir, m.Format, want.Format)
 	}
 	return fmt.Errorf("%w: %s holds the data of %s; it would be lost as %s: run backup with the old configuration, then restore into an empty directory", ErrModeChanged, dir, m, &want)
+}
+
+// holdsStreams reports whether JetStream has stored a stream for the accounts
+// of id. What can't be read counts as one.
+func holdsStreams(dir string, id cred.Identity) bool {
+	streams, err := os.ReadDir(filepath.Join(dir, streamsDir, id.App, "streams"))
+	return len(streams) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist)
 }
 
 func (m *marker) String() string {

@@ -97,18 +97,32 @@ func (o *Options) claimData(ctx context.Context) (*cred.Authority, error) {
 		return nil, fmt.Errorf("read data directory: %w", err)
 	}
 	if m == nil {
-		id := o.knownIdentity(ctx)
-		fresh := o.marker(id)
-		if err := fresh.write(o.DataDir); err != nil {
-			return nil, fmt.Errorf("mark data directory: %w", err)
-		}
-		return o.Authority.WithIdentity(id), nil
+		return o.settleIdentity(ctx)
 	}
 	id, err := cred.ParseIdentity(m.Identity)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrModeChanged, o.DataDir, err)
 	}
-	return o.Authority.WithIdentity(id), m.fits(o.marker(id), o.DataDir)
+	if err := m.fits(o.marker(id), o.DataDir); err != nil {
+		return nil, err
+	}
+	if !holdsStreams(o.DataDir, id) {
+		return o.settleIdentity(ctx)
+	}
+	return o.Authority.WithIdentity(id), nil
+}
+
+// settleIdentity marks the data directory with the identity of the cluster. It
+// is settled anew as long as there is no stream that would be lost: a voter that
+// was first started with a cookie of its own has met nobody, and its accounts
+// would keep it apart from the others for ever.
+func (o *Options) settleIdentity(ctx context.Context) (*cred.Authority, error) {
+	id := o.knownIdentity(ctx)
+	m := o.marker(id)
+	if err := m.write(o.DataDir); err != nil {
+		return nil, fmt.Errorf("mark data directory: %w", err)
+	}
+	return o.Authority.WithIdentity(id), nil
 }
 
 // knownIdentity is what the other voters say, or the cookie's own: a voter that
@@ -133,7 +147,7 @@ func (o *Options) knownIdentity(ctx context.Context) cred.Identity {
 	return known
 }
 
-// identityWait is spent at the first start with an empty directory only.
+// identityWait is spent at starts without a stream on disk only.
 const identityWait = 500 * time.Millisecond
 
 // run starts nats-server. What it would end the process for becomes an error.

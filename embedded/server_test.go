@@ -280,6 +280,28 @@ func TestDataSurvivesANewCookie(t *testing.T) {
 	}
 }
 
+// TestIdentityIsOpenWithoutAStream: a first start with the wrong cookie leaves
+// nothing that the right one would have to serve.
+func TestIdentityIsOpenWithoutAStream(t *testing.T) {
+	o := embeddedtest.Options(t, "n1@test")
+	wrong := embeddedtest.StartWith(t, o)
+	embeddedtest.Stop(t, wrong)
+
+	o.Authority = embeddedtest.OtherAuthority(t)
+	s := embeddedtest.StartWith(t, o)
+	if got := s.Authority().Identity(); got != o.Authority.Identity() {
+		t.Errorf("identity %v, want that of the right cookie, %v", got, o.Authority.Identity())
+	}
+	bucket(t, embeddedtest.Connect(t, o.Authority, s.ClientURL()), 1)
+	embeddedtest.Stop(t, s)
+
+	// With a stream it is settled.
+	o.Authority = wrong.Authority()
+	if got := embeddedtest.StartWith(t, o).Authority().Identity(); got != s.Authority().Identity() {
+		t.Errorf("identity %v, want that of the data, %v", got, s.Authority().Identity())
+	}
+}
+
 func TestInvalidOptions(t *testing.T) {
 	voters := embeddedtest.Voters(t, 4)
 	good := func() embedded.Options {

@@ -60,7 +60,7 @@ func TestFirstBootWithoutAVoter(t *testing.T) {
 func (m *host) stranger() *process {
 	m.t.Helper()
 	m.write("other-cookie", "another cookie of enough characters")
-	return m.begin("node", "--sname", "node3@lxw", "--config", "three.yaml", "--cookie-file", "other-cookie", "--data", "other")
+	return m.begin("node", "--sname", "node3@lxw", "--config", "three.yaml", "--cookie-file", "other-cookie")
 }
 
 // TestOtherCookieAtTheBarrier: who waits for a node with another cookie is told
@@ -88,7 +88,8 @@ func TestOtherCookieAtTheBarrier(t *testing.T) {
 }
 
 // TestOtherCookie: without a barrier the node that everybody refuses ends with
-// 4, and the others go on.
+// 4, and the others go on. With the right cookie it is welcome, whatever the
+// wrong one has left in its data directory.
 func TestOtherCookie(t *testing.T) {
 	t.Parallel()
 	m := newHost(t)

@@ -76,11 +76,16 @@ distributed: [{app: greeter, timeout: 5s, nodes: [node1@here]}]
 	if err := n.StartApp(ctx, "greeter", manager.Temporary); err != nil {
 		fmt.Println("start:", err)
 	}
+	doc, err := n.Status(ctx)
+	if err == nil && doc.Apps[0].State == manager.AppRunning {
+		fmt.Println("running on", doc.Apps[0].Node)
+	}
 	stop() // as SIGTERM would
 	life.Wait()
 	fmt.Println("exit code", exit.Code)
 	// Output:
 	// greeter starts on node1@here: normal, epoch 1
+	// running on node1@here
 	// app is being stopped
 	// exit code 0
 }

@@ -73,9 +73,11 @@ func (n *Agent) read(ctx context.Context, a machine.Read) {
 	n.Post(machine.ReadDone{Req: a.Req, OK: err == nil, Cell: cell})
 }
 
-// reply answers a caller, if it still waits.
+// reply answers a caller, if it still waits. What it asked for stands in the
+// status by then.
 func (n *Agent) reply(a machine.Reply) {
 	if answer, waiting := n.calls.LoadAndDelete(a.ID); waiting {
+		n.publish()
 		answer.(chan *machine.Refusal) <- a.Err
 	}
 }

@@ -70,7 +70,7 @@ func (m *Machine) heard(b Beat) {
 		return
 	}
 	mb := m.member(b.Node)
-	if slices.Contains(mb.former, b.Agent) || b.Agent == mb.agent && b.N <= mb.beat.N {
+	if mb.pretended(b) || b.Agent == mb.agent && b.N <= mb.beat.N {
 		return
 	}
 	if b.Agent != mb.agent {
@@ -85,11 +85,26 @@ func (m *Machine) heard(b Beat) {
 	mb.take(b, m)
 }
 
+// pretended reports whether a beat is not of the node's present life: a
+// straggler of one that was replaced, or another life of the name while the one
+// that holds the session is heard. Whoever holds the session comes back from
+// having been taken for replaced.
+func (mb *member) pretended(b Beat) bool {
+	holder := mb.liveCell()
+	if holder != nil && holder.Agent == b.Agent {
+		return false
+	}
+	return slices.Contains(mb.former, b.Agent) ||
+		holder != nil && b.Agent != mb.agent && holder.Agent == mb.agent && mb.present()
+}
+
 // formerMax bounds how many replaced lives of one node are remembered.
 const formerMax = 8
 
 func (m *Machine) newLife(mb *member, b Beat) {
-	if mb.agent != "" {
+	back := slices.Contains(mb.former, b.Agent)
+	mb.former = slices.DeleteFunc(mb.former, func(a policy.Nonce) bool { return a == b.Agent })
+	if mb.agent != "" && !back { // one that stood in for the holder may yet become a life of the node
 		mb.former = append(mb.former, mb.agent)
 		if len(mb.former) > formerMax {
 			mb.former = mb.former[1:]

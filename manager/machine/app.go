@@ -33,7 +33,8 @@ type app struct {
 	starting policy.First // a start that is not in the record yet: how it is to begin
 	stopping bool         // a stop that is not in the record yet
 	take     takeIntent
-	failed   string // why it can't start here; empty: it may
+	askAfter Instant // no new takeover before: the last instance ended at once
+	failed   string  // why it can't start here; empty: it may
 
 	// What this node does.
 	claim  *claim

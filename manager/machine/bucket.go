@@ -48,7 +48,9 @@ func (m *Machine) snapshot(v policy.View) {
 	switch {
 	case v.Seq < b.seq && !b.regress:
 		// Either a read from a leader that has been cut off, or a store that
-		// was set back. Nothing is written until one of them is certain.
+		// was set back. Nothing but renewals is written until one of them is
+		// certain: a renewal that is accepted shows that the store still has
+		// its own last revision.
 		b.before, b.regress, b.trusted, b.since = b.trusted, true, false, m.now
 		m.emit(History{Type: "config", Node: m.cfg.Self, Detail: fmt.Sprintf("the store went back from %d to %d", b.seq, v.Seq)})
 	case v.Seq >= b.seq && b.regress:

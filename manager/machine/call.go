@@ -105,7 +105,7 @@ func (m *Machine) beginStart(a *app, t policy.RestartType) {
 	if a.started {
 		a.starting = policy.FirstGo
 	}
-	if a.Spec == nil {
+	if a.Spec == nil || m.cfg.Hidden { // a hidden node writes nothing, it only waits
 		a.starting = policy.FirstNone
 	}
 	a.kind, a.started, a.failed, a.take, a.stopping = t, true, "", max(a.take, takeEdge), false

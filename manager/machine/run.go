@@ -175,6 +175,8 @@ func (m *Machine) judgeEnd(a *app, c *claim, e ended) {
 	case e.failed:
 		a.failed, a.take = e.reason, takeNone
 		m.beats.changed = true
+	case c.provisional:
+		a.askAfter = m.now.Add(m.cfg.Lease.TRes())
 	case !e.normal || a.kind == policy.Permanent:
 		if wait, again := a.restartIn(m.now); again {
 			e.final = false

@@ -271,7 +271,7 @@ func (m *Machine) appState(a *app, startedSomewhere bool) AppState {
 		return AppStopped
 	case m.allFailed(a):
 		return AppFailed
-	case rec.Owner.Empty() || rec.First != policy.FirstNone:
+	case rec.Owner.Empty() || rec.First != policy.FirstNone || m.ended(rec.Owner) && m.timeoutOver(a) && !m.anyCandidate(a):
 		return AppWaiting
 	}
 	return AppFailingOver
@@ -301,6 +301,11 @@ func (m *Machine) failures(a *app) string {
 	}
 	slices.Sort(out)
 	return strings.Join(out, "; ")
+}
+
+// anyCandidate: somebody could run it now.
+func (m *Machine) anyCandidate(a *app) bool {
+	return slices.ContainsFunc(a.Spec.Nodes(), func(n node.Name) bool { return m.candidate(a, n) })
 }
 
 // allFailed: every node that has it started says that it can't start there.

@@ -31,7 +31,7 @@ func (m *Machine) decideTakeover(a *app) {
 func (m *Machine) wantsTake(a *app) bool {
 	rec := a.rec
 	switch {
-	case rec.Want != policy.WantRun || rec.First != policy.FirstNone || !m.candidate(a, m.cfg.Self):
+	case rec.Want != policy.WantRun || rec.First != policy.FirstNone || !m.candidate(a, m.cfg.Self) || !m.passed(a.askAfter):
 		return false
 	case a.take == takeCommand:
 		return true

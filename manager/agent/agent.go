@@ -62,7 +62,7 @@ type Agent struct {
 	work sync.WaitGroup                 // goroutines that perform actions
 
 	disk       chan machine.Remember // holds the newest that is not begun
-	beats      chan machine.Beat
+	out        chan outgoing
 	beatsLost  atomic.Uint64
 	history    history
 	checkpoint time.Duration // how long the loop sleeps at most
@@ -97,7 +97,7 @@ func New(opts Options) (*Agent, error) {
 		opts: opts, log: opts.Logger, inbox: newInbox(),
 		runs:       map[machine.RunID]app.Instance{},
 		disk:       make(chan machine.Remember, 1),
-		beats:      make(chan machine.Beat, beatsOutMax),
+		out:        make(chan outgoing, beatsOutMax),
 		history:    newHistory(opts.Machine.Agent),
 		checkpoint: min(lookEvery, opts.Machine.Lease.Late),
 		done:       make(chan struct{}),
@@ -207,7 +207,7 @@ func (n *Agent) Run(ctx context.Context) Exit {
 	n.inbox.close()
 	n.endRuns()
 	n.arm(0)
-	close(n.beats)
+	close(n.out)
 	n.history.close()
 	defer time.AfterFunc(lastWords, given).Stop()
 	<-n.history.written

@@ -204,6 +204,7 @@ func TestAnswersToNobody(t *testing.T) {
 			n.reply(machine.Reply{ID: 77})
 			n.reply(machine.Reply{ID: 78})
 		}
+		synctest.Wait()
 		if len(answer) != 1 {
 			r.t.Errorf("%d answers", len(answer))
 		}

@@ -74,11 +74,16 @@ func (n *Agent) read(ctx context.Context, a machine.Read) {
 }
 
 // reply answers a caller, if it still waits. What it asked for stands in the
-// status by then.
+// status by then, and is on its way to the other nodes.
 func (n *Agent) reply(a machine.Reply) {
 	if answer, waiting := n.calls.LoadAndDelete(a.ID); waiting {
 		n.publish()
-		answer.(chan *machine.Refusal) <- a.Err
+		o := outgoing{answer: answer.(chan *machine.Refusal), err: a.Err}
+		select {
+		case n.out <- o:
+		default: // the bus is behind, and nobody will hear us anyway
+			o.answer <- o.err
+		}
 	}
 }
 
@@ -203,17 +208,28 @@ const beatsOutMax = 16
 // keep. What doesn't fit is dropped and counted, since the next says the same.
 func (n *Agent) sendBeat(b machine.Beat) {
 	select {
-	case n.beats <- b:
+	case n.out <- outgoing{beat: b}:
 	default:
 		n.beatsLost.Add(1)
 	}
 }
 
+// outgoing is a heartbeat, or an answer that goes out after the heartbeats
+// before it: who has been answered and asks another node should hear of it
+// there too.
+type outgoing struct {
+	beat   machine.Beat
+	answer chan<- *machine.Refusal // nil: a heartbeat
+	err    *machine.Refusal
+}
+
 // keepBeats publishes heartbeats in order until the last.
 func (n *Agent) keepBeats(told chan<- struct{}) {
 	defer close(told)
-	for b := range n.beats {
-		if err := n.opts.Bus.PublishBeat(b); err != nil {
+	for o := range n.out {
+		if o.answer != nil {
+			o.answer <- o.err
+		} else if err := n.opts.Bus.PublishBeat(o.beat); err != nil {
 			n.log.Debug("heartbeat", "err", err)
 		}
 	}

@@ -147,7 +147,7 @@ func (m *Machine) absorb(ev Event) {
 func (m *Machine) decide() {
 	steps := [...]func(){
 		m.decideSync, m.decideTrust, m.decideMemory, m.decideMembers,
-		m.decideSession, m.decideApps, m.decideCalls, m.decideClose,
+		m.decideSession, m.decideApps, m.decideBeat, m.decideCalls, m.decideClose,
 	}
 	for range decideRoundsMax {
 		m.dirty = false

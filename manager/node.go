@@ -376,6 +376,8 @@ func (p *parts) storeOptions() kv.Options {
 
 func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 	n := p.node
+	l := n.plan.lease
+	n.log.Info("lease", "ttl", l.TTL, "renewal", l.Renew, "fence", l.Fence(), "kv_outage", l.KVOutage, "failover_at_most", l.FailoverMax())
 	a, err := agent.New(agent.Options{
 		Machine: n.machineConfig(p, memory),
 		Cluster: n.opts.Cluster,

@@ -24,7 +24,8 @@ type member struct {
 	count   int            // beats of this agent
 	suspect bool
 	apps    map[policy.App]AppBeat // of the latest full beat
-	refused bool                   // it answers, but does not accept our credentials
+	turned  turnedAway
+	refused bool // it answers, but does not accept our credentials
 
 	// From the bucket.
 	cell    policy.Cell     // the newest readable value
@@ -70,10 +71,11 @@ func (m *Machine) heard(b Beat) {
 		return
 	}
 	mb := m.member(b.Node)
-	if mb.pretended(b) || b.Agent == mb.agent && b.N <= mb.beat.N {
+	old := b.Agent == mb.agent && b.N <= mb.beat.N
+	if (old || mb.pretended(b)) && !m.insists(mb, b) {
 		return
 	}
-	if b.Agent != mb.agent {
+	if b.Agent != mb.agent || old {
 		m.newLife(mb, b)
 	}
 	if mb.suspect || mb.beat.Session != b.Session || mb.beat.Phase != b.Phase || mb == m.self {
@@ -96,6 +98,37 @@ func (mb *member) pretended(b Beat) bool {
 	}
 	return slices.Contains(mb.former, b.Agent) ||
 		holder != nil && b.Agent != mb.agent && holder.Agent == mb.agent && mb.present()
+}
+
+// insistMin is how many beats, each newer than the last, show that what was
+// taken for a straggler lives.
+const insistMin = 3
+
+// insists reports whether beats that were turned away go on coming while the
+// life that was believed is silent: then that one was made up, or its count was,
+// by somebody who knows the cookie. Stragglers come to an end.
+func (m *Machine) insists(mb *member, b Beat) bool {
+	r := &mb.turned
+	if r.agent != b.Agent || b.N <= r.n {
+		*r = turnedAway{agent: b.Agent, n: b.N, first: m.now, count: 1}
+		return false
+	}
+	r.n = b.N
+	r.count++
+	long := m.now.Sub(r.first) > m.cfg.Lease.Suspicion()
+	if r.count < insistMin || !long || mb.present() {
+		return false
+	}
+	*r = turnedAway{}
+	return true
+}
+
+// turnedAway are the beats of one agent that were not believed.
+type turnedAway struct {
+	agent policy.Nonce
+	n     uint64
+	first Instant
+	count int
 }
 
 // formerMax bounds how many replaced lives of one node are remembered.

@@ -316,3 +316,26 @@ func countHistory(r *rig, typ string) int {
 	}
 	return n
 }
+
+// Somebody who knows the cookie can make a live node look gone, but not for
+// long: it goes on speaking, and what was made up does not.
+func TestForgedBeatsHeal(t *testing.T) {
+	for name, forged := range map[string]func(*peer) Beat{
+		"a count that can't be reached": func(p *peer) Beat {
+			return Beat{Node: n1, Agent: p.agent, Session: p.session, N: 1 << 60, Phase: BeatLeft}
+		},
+		"another life without a session": func(*peer) Beat {
+			return Beat{Node: n1, Agent: "forged", N: 1, Phase: BeatLeft}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			p := r.join(n1)
+			r.step(Heard{Beat: forged(p)})
+			r.pass(3 * time.Second)
+			if !r.m.memberOf[n1].present() {
+				t.Error("not heard any more")
+			}
+		})
+	}
+}

@@ -295,9 +295,9 @@ func (c *Conn) maybeRefused(err error) {
 }
 
 func (c *Conn) connected(nc *nats.Conn) {
-	c.log.Info("connected to NATS", "url", nc.ConnectedUrlRedacted(), "server", nc.ConnectedServerName())
+	c.log.Info("connected to NATS", "url", redacted(nc.ConnectedUrl()), "server", nc.ConnectedServerName())
 	if c.opts.Events.Connected != nil {
-		c.opts.Events.Connected(nc.ConnectedUrlRedacted(), nc.ConnectedServerName())
+		c.opts.Events.Connected(redacted(nc.ConnectedUrl()), nc.ConnectedServerName())
 	}
 }
 
@@ -329,13 +329,23 @@ func (c *Conn) asyncError(sub *nats.Subscription, err error) {
 // classify tells a server that refuses from one that can't be reached. The
 // address is shown without a password that may be in it.
 func classify(addr string, err error) error {
-	if u, parseErr := url.Parse(addr); parseErr == nil {
-		addr = u.Redacted()
-	}
+	addr = redacted(addr)
 	if isRefusal(err) {
 		return fmt.Errorf("%w: %s: %w", ErrRefused, addr, err)
 	}
 	return fmt.Errorf("%w: %s: %w", ErrUnreachable, addr, err)
+}
+
+// redacted is an address without the password or token in it.
+func redacted(addr string) string {
+	u, err := url.Parse(addr)
+	if err != nil || u.User == nil {
+		return addr
+	}
+	if _, login := u.User.Password(); !login {
+		u.User = url.User("xxxxx") // a token
+	}
+	return u.Redacted()
 }
 
 // refusals are the library's errors that mean: it answers, and doesn't want us

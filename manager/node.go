@@ -430,6 +430,9 @@ func (k kernelTimer) Arm(at machine.Instant) {
 }
 
 func (p *parts) lastResort() agent.LastResort {
+	if p.node.opts.Shared {
+		return nil
+	}
 	t, err := lastresort.New()
 	if err != nil || t == nil {
 		p.node.log.Info("no kernel timer here: a process that stands still is not ended", "cause", err)

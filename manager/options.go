@@ -71,6 +71,11 @@ type Options struct {
 	// Start are the apps that are started as soon as the node is up.
 	Start []StartRequest
 
+	// Shared says that this process runs more than this node, as tests do. The
+	// kernel then does not end the process should the node stand still past its
+	// deadline while its apps run.
+	Shared bool
+
 	Version string
 	Logger  *slog.Logger
 	// Output is called with every line that an app's process prints. It must

@@ -47,10 +47,18 @@ func (a *Authority) accountJWT(u User) (string, error) {
 	return claims.Encode(a.keys().operator)
 }
 
+// republished are the subjects on which the servers tell of changes.
+const republished = "regent.*.kv.>"
+
 // UserJWT is the token of u for its account of id.
 func (a *Authority) UserJWT(u User, id Identity) (string, error) {
 	claims := jwt.NewUserClaims(public(a.keys().users[u]))
 	claims.Name = "regent"
+	if u == App {
+		// Changes of the bucket are told by the servers alone: nobody's word
+		// counts for one that was never stored.
+		claims.Pub.Deny.Add(republished)
+	}
 	if account := id.account(u); account != public(a.keys().accounts[u]) {
 		claims.IssuerAccount = account
 	}

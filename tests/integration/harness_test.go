@@ -224,7 +224,8 @@ func (c *cluster) boot(name string, change ...func(*manager.Options)) *manager.N
 func (c *cluster) begin(name string, change ...func(*manager.Options)) *running {
 	c.t.Helper()
 	o := manager.Options{
-		Name: name + "@lxw", Config: c.config(), Cookie: c.cookie, DataDir: filepath.Join(c.dir, name),
+		Shared: true,
+		Name:   name + "@lxw", Config: c.config(), Cookie: c.cookie, DataDir: filepath.Join(c.dir, name),
 		Apps:   map[string]func() manager.Application{"myapp": func() manager.Application { return &testApp{j: c.j, node: name} }},
 		Logger: slog.New(slog.NewTextHandler(c.t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo})),
 	}

@@ -22,16 +22,29 @@ func (d *decoder) apps(l *layer, v value) {
 
 func (d *decoder) appKeys(def *definition) []field {
 	return []field{
-		{"command", func(v value) { d.command(def, v) }},
-		{"env", func(v value) { d.env(def, v) }},
-		{"dir", func(v value) { set(&def.dir)(d.text(v, "a directory")) }},
-		{"args", func(v value) { def.args = new(string(v.appendJSON(nil))) }},
-		{"type", func(v value) { d.restartType(def, v) }},
-		{"takeover", func(v value) { d.takeover(def, v) }},
-		{"stop", func(v value) { d.stop(def, v) }},
-		{"restart", func(v value) { d.restart(def, v) }},
-		{"start_phases", func(v value) { d.startPhases(def, v) }},
-		{"start_type", func(v value) { d.startType(def, v) }},
+		{"command", func(v value) { d.command(def, v) }, doc{
+			value: "list of strings", meaning: "program and arguments; no shell. A Go program may register the app instead"}},
+		{"env", func(v value) { d.env(def, v) }, doc{
+			value: "`NAME: string` each", meaning: "variables of its environment"}},
+		{"dir", func(v value) { set(&def.dir)(d.text(v, "a directory")) }, doc{
+			value: "string", otherwise: "the node's", meaning: "working directory"}},
+		{"args", func(v value) { def.args = new(string(v.appendJSON(nil))) }, doc{
+			value: "anything", meaning: "reaches it as JSON"}},
+		{"type", func(v value) { d.restartType(def, v) }, doc{
+			value: alternatives(restartTypes), otherwise: code(policy.Temporary),
+			meaning: "restart type, when a start names none"}},
+		{"takeover", func(v value) { d.takeover(def, v) }, doc{
+			value: alternatives(takeoverModes), otherwise: code(policy.Exclusive),
+			meaning: "`exclusive`: the old instance stops, then the new one starts; `overlap`: the other way round, as OTP; `never`: only by command"}},
+		{"stop", func(v value) { d.object(v, "stop", d.stopKeys(def)...) }, doc{
+			inner: func() []field { return d.stopKeys(def) }}},
+		{"restart", func(v value) { d.object(v, "restart", d.restartKeys(def)...) }, doc{
+			inner: func() []field { return d.restartKeys(def) }}},
+		{"start_phases", func(v value) { d.startPhases(def, v) }, doc{
+			value: "list of names, or of `{Name, Args}` (YAML: `{name: args}`)", meaning: "start phases, in order"}},
+		{"start_type", func(v value) { d.startType(def, v) }, doc{
+			value: alternatives(startTypes), otherwise: code(startFull) + " in YAML, " + code(startOTP) + " in `.config`",
+			meaning: "`full`: a failover is announced as such; `otp`: only to apps with start phases"}},
 		{name: "health"},
 		{name: "ready"},
 		{name: "start_timeout"},
@@ -40,6 +53,13 @@ func (d *decoder) appKeys(def *definition) []field {
 		{name: "failback"},
 	}
 }
+
+// Words that keys of an app may have as values.
+var (
+	restartTypes  = []policy.RestartType{policy.Permanent, policy.Transient, policy.Temporary}
+	takeoverModes = []policy.TakeoverMode{policy.Exclusive, policy.Overlap, policy.Never}
+	startTypes    = []string{startFull, startOTP}
+)
 
 // set stores a value that was read without error.
 func set[T any](dst **T) func(T, bool) {
@@ -112,11 +132,11 @@ func oneOf[T ~string](d *decoder, v value, what string, words ...T) (T, bool) {
 }
 
 func (d *decoder) restartType(def *definition, v value) {
-	set(&def.restartType)(oneOf(d, v, "type", policy.Permanent, policy.Transient, policy.Temporary))
+	set(&def.restartType)(oneOf(d, v, "type", restartTypes...))
 }
 
 func (d *decoder) takeover(def *definition, v value) {
-	set(&def.takeover)(oneOf(d, v, "takeover", policy.Exclusive, policy.Overlap, policy.Never))
+	set(&def.takeover)(oneOf(d, v, "takeover", takeoverModes...))
 }
 
 // Values of start_type: full announces every failover as such, otp only that
@@ -127,7 +147,7 @@ const (
 )
 
 func (d *decoder) startType(def *definition, v value) {
-	if s, ok := oneOf(d, v, "start_type", startFull, startOTP); ok {
+	if s, ok := oneOf(d, v, "start_type", startTypes...); ok {
 		def.full = new(s == startFull)
 	}
 }
@@ -135,35 +155,36 @@ func (d *decoder) startType(def *definition, v value) {
 // signals are the names that stop.signal may have.
 var signals = []string{"TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "ABRT", "ALRM", "PIPE", "WINCH", "KILL"}
 
-func (d *decoder) stop(def *definition, v value) {
-	d.object(v, "stop",
-		field{"signal", func(v value) {
+func (d *decoder) stopKeys(def *definition) []field {
+	return []field{
+		{"signal", func(v value) {
 			if s, ok := v.str(); ok {
 				v.text = strings.TrimPrefix(s, "SIG")
 			}
 			set(&def.stop.signal)(oneOf(d, v, "stop.signal", signals...))
-		}},
-		field{"timeout", func(v value) {
+		}, doc{value: alternatives(signals), otherwise: code(defaultStopSignal), meaning: "how it is asked to stop; `SIG` may stand before it"}},
+		{"timeout", func(v value) {
 			set(&def.stop.timeout)(d.duration(v, "stop.timeout", time.Millisecond, 0))
-		}},
-	)
+		}, doc{value: "duration", otherwise: code(defaultStopTimeout), meaning: "for how long, before it is killed"}},
+	}
 }
 
 // restartsMax is far more than anybody waits for.
 const restartsMax = 1_000_000
 
-func (d *decoder) restart(def *definition, v value) {
-	d.object(v, "restart",
-		field{"max", func(v value) {
+func (d *decoder) restartKeys(def *definition) []field {
+	return []field{
+		{"max", func(v value) {
 			set(&def.restart.max)(d.integer(v, "restart.max", 0, restartsMax))
-		}},
-		field{"within", func(v value) {
+		}, doc{value: "integer", otherwise: code(defaultRestartsYAML) + "; `0` where its `distributed` entry is in a `.config`, as in OTP",
+			meaning: "restarts in place before its end counts"}},
+		{"within", func(v value) {
 			set(&def.restart.within)(d.duration(v, "restart.within", time.Millisecond, time.Millisecond))
-		}},
-		field{"backoff", func(v value) {
+		}, doc{value: "duration", otherwise: code(defaultRestartWithin), meaning: "in which time so many"}},
+		{"backoff", func(v value) {
 			set(&def.restart.backoff)(d.duration(v, "restart.backoff", time.Millisecond, 0))
-		}},
-	)
+		}, doc{value: "duration", otherwise: code(defaultRestartBackoff), meaning: "pause before each"}},
+	}
 }
 
 func (d *decoder) startPhases(def *definition, v value) {

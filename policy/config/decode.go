@@ -57,11 +57,12 @@ func sorted(list []Diagnostic) []Diagnostic {
 	return list
 }
 
-// field is one key of a section or mapping and what reads its value; read is
-// nil for a key that only a later version has.
+// field is one key of a section or mapping, what reads its value, and what the
+// reference says about it; read is nil for a key that only a later version has.
 type field struct {
 	name string
 	read func(value)
+	doc  doc
 }
 
 // object reads a mapping with known keys.

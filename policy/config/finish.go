@@ -118,6 +118,7 @@ func or[T any](p *T, otherwise T) T {
 
 // Defaults of an app.
 const (
+	defaultStopSignal     = "TERM"
 	defaultStopTimeout    = 10 * time.Second
 	defaultRestartWithin  = 5 * time.Second
 	defaultRestartBackoff = 200 * time.Millisecond
@@ -138,7 +139,7 @@ func (def definition) app() App {
 		Dir:     or(def.dir, ""),
 		Args:    or(def.args, ""),
 		Type:    or(def.restartType, policy.Temporary),
-		Stop:    Stop{or(def.stop.signal, "TERM"), or(def.stop.timeout, defaultStopTimeout)},
+		Stop:    Stop{or(def.stop.signal, defaultStopSignal), or(def.stop.timeout, defaultStopTimeout)},
 		Restart: Restart{
 			or(def.restart.max, restarts),
 			or(def.restart.within, defaultRestartWithin),

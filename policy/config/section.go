@@ -32,26 +32,64 @@ func (d *decoder) yamlTop(v value) *layer {
 		d.errorf(v.at, "", "expected a mapping with keys like distributed and apps, found %v", v)
 		return l
 	}
-	d.object(v, "the configuration", slices.Concat([]field{
-		{"distributed", func(v value) { d.distributed(l, v) }},
-		{"sync", func(v value) { d.sync(l, v) }},
-		{"permissions", func(v value) { d.permissions(l, v) }},
-		{"net_ticktime", func(v value) { d.netTicktime(l, v) }},
-		{"application_env", func(v value) { d.environments(l, v) }},
-	}, d.regentKeys(l))...)
+	d.object(v, "the configuration", d.yamlKeys(l)...)
 	return l
 }
 
+// yamlKeys are the keys of YAML's top.
+func (d *decoder) yamlKeys(l *layer) []field {
+	return slices.Concat([]field{
+		d.distributedKey(l),
+		{"sync", func(v value) { d.object(v, "sync", d.syncKeys(l, "sync.")...) }, doc{
+			inner: func() []field { return d.syncKeys(l, "sync.") }}},
+		d.permissionsKey(l),
+		d.netTicktimeKey(l),
+		{"application_env", func(v value) { d.environments(l, v) }, doc{
+			erlang: "{APP, [{KEY, …}]}", value: "`APP: {KEY: anything}` each", meaning: "environment of other applications; kept"}},
+	}, d.regentKeys(l))
+}
+
+// syncPrefix is what the keys of YAML's sync have before them in kernel.
+const syncPrefix = "sync_nodes_"
+
 // kernelKeys are the keys of kernel that mean something here.
 func (d *decoder) kernelKeys(l *layer) []field {
-	return []field{
-		{"distributed", func(v value) { d.distributed(l, v) }},
-		{"sync_nodes_mandatory", func(v value) { l.mandatory = d.nodeList(v, "sync_nodes_mandatory") }},
-		{"sync_nodes_optional", func(v value) { l.optional = d.nodeList(v, "sync_nodes_optional") }},
-		{"sync_nodes_timeout", func(v value) { d.syncTimeout(l, v, "sync_nodes_timeout") }},
-		{"permissions", func(v value) { d.permissions(l, v) }},
-		{"net_ticktime", func(v value) { d.netTicktime(l, v) }},
+	keys := []field{d.distributedKey(l)}
+	for _, f := range d.syncKeys(l, syncPrefix) {
+		f.name = syncPrefix + f.name
+		keys = append(keys, f)
 	}
+	return append(keys, d.permissionsKey(l), d.netTicktimeKey(l))
+}
+
+func (d *decoder) distributedKey(l *layer) field {
+	return field{"distributed", func(v value) { d.distributed(l, v) }, doc{
+		erlang: kernelForm("distributed"), value: "list of entries, the three below",
+		meaning: "which apps are distributed, and where they may run",
+		inner:   func() []field { return d.entryKeys(&entry{}, new(bool), new(bool)) },
+	}}
+}
+
+// syncKeys are the keys of the barrier; within is what errors call them with.
+func (d *decoder) syncKeys(l *layer, within string) []field {
+	return []field{
+		{"mandatory", func(v value) { l.mandatory = d.nodeList(v, within+"mandatory") }, doc{
+			erlang: kernelForm(syncPrefix + "mandatory"), value: "list of nodes", meaning: "nodes without which this one does not come up"}},
+		{"optional", func(v value) { l.optional = d.nodeList(v, within+"optional") }, doc{
+			erlang: kernelForm(syncPrefix + "optional"), value: "list of nodes", meaning: "nodes that are waited for"}},
+		{"timeout", func(v value) { d.syncTimeout(l, v, within+"timeout") }, doc{
+			erlang: kernelForm(syncPrefix + "timeout"), value: "duration or `infinity`", otherwise: "no waiting", meaning: "for how long"}},
+	}
+}
+
+func (d *decoder) permissionsKey(l *layer) field {
+	return field{"permissions", func(v value) { d.permissions(l, v) }, doc{
+		erlang: kernelForm("permissions"), value: "`APP: true` or `false` each", otherwise: "`true`", meaning: "whether this node may run an app"}}
+}
+
+func (d *decoder) netTicktimeKey(l *layer) field {
+	return field{"net_ticktime", func(v value) { d.netTicktime(l, v) }, doc{
+		erlang: kernelForm("net_ticktime"), value: "duration (Erlang: seconds)", meaning: "accepted and shown; the lease decides"}}
 }
 
 // kernel reads OTP's own section. Real ones are full of parameters that have
@@ -139,14 +177,25 @@ func (d *decoder) kernelEnvironment(l *layer, v value) {
 // regentKeys are the keys of the section regent, and of YAML's top.
 func (d *decoder) regentKeys(l *layer) []field {
 	return []field{
-		{"hosts", func(v value) { d.hosts(l, v) }},
-		{"ports", func(v value) { d.ports(l, v) }},
-		{"addresses", func(v value) { d.addresses(l, v) }},
-		{"lease", func(v value) { l.lease = d.positive(v, "lease") }},
-		{"kv_outage", func(v value) { l.kvOutage = d.positive(v, "kv_outage") }},
-		{"servers", func(v value) { l.servers = d.nodeList(v, "servers") }},
-		{"arbiter", func(v value) { d.arbiter(l, v) }},
-		{"apps", func(v value) { d.apps(l, v) }},
+		{"hosts", func(v value) { d.hosts(l, v) }, doc{
+			value: "`HOST: address` each", otherwise: "the host's name", meaning: "where the host part of node names is found"}},
+		{"ports", func(v value) { d.object(v, "ports", d.portKeys(l)...) }, doc{
+			inner: func() []field { return d.portKeys(l) }}},
+		{"addresses", func(v value) { d.addresses(l, v) }, doc{
+			entry: "NODE", inner: func() []field { return d.addressKeys(&Address{}) }}},
+		{"lease", func(v value) { l.lease = d.positive(v, "lease") }, doc{
+			value: "duration", otherwise: code(policy.EmbeddedTTL) + "; external NATS: " + code(policy.ExternalTTL),
+			meaning: "how long a silent node keeps its apps; the price of a lost host"}},
+		{"kv_outage", func(v value) { l.kvOutage = d.positive(v, "kv_outage") }, doc{
+			value: "duration", otherwise: code(policy.EmbeddedKVOutage) + "; external NATS: " + code(policy.ExternalKVOutage),
+			meaning: "the longest outage of the store that must not move an app; a shorter lease needs a lower one"}},
+		{"servers", func(v value) { l.servers = d.nodeList(v, "servers") }, doc{
+			value: "list of nodes", otherwise: "[voters](#voters)", meaning: "nodes that run JetStream"}},
+		{"arbiter", func(v value) { d.arbiter(l, v) }, doc{
+			value: "node", meaning: "one more voter, which runs no app"}},
+		{"apps", func(v value) { d.apps(l, v) }, doc{
+			value: "`APP: keys` each", meaning: "what each app is: [the next table](#keys-of-an-app)",
+			entry: "APP", inner: func() []field { return d.appKeys(&definition{}) }}},
 		{name: "allow_exec"},
 	}
 }
@@ -173,14 +222,6 @@ func (d *decoder) arbiter(l *layer, v value) {
 	if n, ok := d.node(v); ok {
 		l.arbiter = &n
 	}
-}
-
-func (d *decoder) sync(l *layer, v value) {
-	d.object(v, "sync",
-		field{"mandatory", func(v value) { l.mandatory = d.nodeList(v, "sync.mandatory") }},
-		field{"optional", func(v value) { l.optional = d.nodeList(v, "sync.optional") }},
-		field{"timeout", func(v value) { d.syncTimeout(l, v, "sync.timeout") }},
-	)
 }
 
 // syncTimeout is greater than 0, or infinity (OTP: kernel_config).
@@ -222,7 +263,7 @@ func (d *decoder) hostText(v value, s string) bool {
 	return true
 }
 
-func (d *decoder) ports(l *layer, v value) {
+func (d *decoder) portKeys(l *layer) []field {
 	port := func(dst **located[int], what string) func(value) {
 		return func(v value) {
 			if n, ok := d.integer(v, what, 1, 65535); ok {
@@ -230,20 +271,31 @@ func (d *decoder) ports(l *layer, v value) {
 			}
 		}
 	}
-	d.object(v, "ports", field{"client", port(&l.client, "ports.client")}, field{"cluster", port(&l.cluster, "ports.cluster")})
+	return []field{
+		{"client", port(&l.client, "ports.client"), doc{
+			value: "port", otherwise: code(DefaultClientPort), meaning: "first of the clients' ports in the [port map](#ports)"}},
+		{"cluster", port(&l.cluster, "ports.cluster"), doc{
+			value: "port", otherwise: code(DefaultClusterPort), meaning: "first of the ports of the voters among one another"}},
+	}
 }
 
 func (d *decoder) addresses(l *layer, v value) {
 	for _, p := range d.pairs(v, "addresses") {
 		n, ok := d.node(p.key)
 		a := located[Address]{Address{Node: n.value}, p.key.at}
-		d.object(p.val, "addresses",
-			field{"client", func(v value) { a.value.Client = d.hostPort(v) }},
-			field{"cluster", func(v value) { a.value.Cluster = d.hostPort(v) }},
-		)
+		d.object(p.val, "addresses", d.addressKeys(&a.value)...)
 		if ok {
 			l.addresses = append(l.addresses, a)
 		}
+	}
+}
+
+func (d *decoder) addressKeys(a *Address) []field {
+	return []field{
+		{"client", func(v value) { a.Client = d.hostPort(v) }, doc{
+			value: "`HOST:PORT`", otherwise: "[port map](#ports)", meaning: "where clients reach that node"}},
+		{"cluster", func(v value) { a.Cluster = d.hostPort(v) }, doc{
+			value: "`HOST:PORT`", otherwise: "[port map](#ports)", meaning: "where the other voters reach it"}},
 	}
 }
 
@@ -306,11 +358,7 @@ func (d *decoder) entry(v value) (entry, bool) {
 	e := entry{at: v.at, syntax: yaml}
 	var app, groups, ok bool
 	before := len(d.errors)
-	d.object(v, "an entry of distributed",
-		field{"app", func(v value) { e.app, app = d.app(v); e.at = v.at }},
-		field{"timeout", func(v value) { e.timeout, _ = d.timeout(v, "timeout", 0) }},
-		field{"nodes", func(v value) { e.groups, groups = d.groups(v) }},
-	)
+	d.object(v, "an entry of distributed", d.entryKeys(&e, &app, &groups)...)
 	ok = len(d.errors) == before
 	if ok && !app {
 		d.errorf(v.at, "", "entry of distributed without app")
@@ -320,6 +368,24 @@ func (d *decoder) entry(v value) (entry, bool) {
 	}
 	return e, app && groups
 }
+
+// entryKeys are the keys of an entry of YAML's distributed; app and groups tell
+// whether those were read.
+func (d *decoder) entryKeys(e *entry, app, groups *bool) []field {
+	return []field{
+		{"app", func(v value) { e.app, *app = d.app(v); e.at = v.at }, doc{
+			erlang: entryForm, value: "app", meaning: "its name"}},
+		{"timeout", func(v value) { e.timeout, _ = d.timeout(v, "timeout", 0) }, doc{
+			erlang: entryForm, value: "duration or `infinity`", otherwise: "`0`; may be left out in Erlang too",
+			meaning: "how long a failover waits for the node to come back"}},
+		{"nodes", func(v value) { e.groups, *groups = d.groups(v) }, doc{
+			erlang: entryForm, value: "list of nodes and groups",
+			meaning: "in order of priority; a group of equals is a tuple in Erlang, a nested list in YAML"}},
+	}
+}
+
+// entryForm is an entry of distributed in Erlang.
+const entryForm = "{App, Timeout, Nodes}"
 
 func (d *decoder) erlangEntry(v value) (entry, bool) {
 	e := entry{at: v.at, syntax: erlang}

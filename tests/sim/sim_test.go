@@ -24,7 +24,7 @@ var (
 	flagSeeds    = flag.Int("seeds", 0, "TestSim: how many lives; 0: as many as fit into -duration")
 	flagFrom     = flag.Uint64("from", 1, "TestSim: the first seed")
 	flagKeep     = flag.Bool("keep", false, "TestSim: go on after a failing life, and tell only its violation")
-	flagDuration = flag.Duration("duration", 40*time.Second, "TestSim: begin no life after this much real time")
+	flagDuration = flag.Duration("duration", 55*time.Second, "TestSim: begin no life after this much real time")
 )
 
 // TestMain lets garbage lie longer: a life makes a lot of it.
@@ -33,8 +33,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// defaultHours of a life: many different lives find more than a few long ones.
-const defaultHours = 3
+// defaultHours of a life, and those of a seed in seeds.txt that names none.
+const (
+	defaultHours = 10
+	seedHours    = 3
+)
 
 // tailLines of a failing life are shown, up to the violation.
 const tailLines = 60
@@ -109,7 +112,7 @@ func TestSeeds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		hours := float64(defaultHours)
+		hours := float64(seedHours)
 		if len(f) > 1 {
 			if hours, err = strconv.ParseFloat(f[1], 64); err != nil {
 				t.Fatal(err)

@@ -126,19 +126,25 @@ func (m *Machine) endStops(a *app, over ended) bool {
 // stopped (B-6), in milliseconds.
 const endedWindow = int64(10 * time.Minute / time.Millisecond)
 
+// recent: a time far ahead is as meaningless as one long past, since it comes
+// from a clock that is wrong.
+func recent(e policy.EndedNode, now int64) bool {
+	return max(now-e.At, e.At-now) < endedWindow
+}
+
 // markEnded is B-6: this app takes its node down. The record says so, for the
 // next node; if it is the second within the window, the app stays stopped.
 func (m *Machine) markEnded(a *app) {
 	now := m.cfg.Wall()
 	again := slices.ContainsFunc(a.rec.Ended, func(e policy.EndedNode) bool {
-		return e.Node != m.cfg.Self && now-e.At < endedWindow
+		return e.Node != m.cfg.Self && recent(e, now)
 	})
 	over := a.claim.over
 	if again {
 		a.claim.givenUp = true
 	}
 	m.write(a, OpMarkEnded, func(rec *policy.AppRecord) {
-		rec.Ended = slices.DeleteFunc(rec.Ended, func(e policy.EndedNode) bool { return now-e.At >= endedWindow })
+		rec.Ended = slices.DeleteFunc(rec.Ended, func(e policy.EndedNode) bool { return !recent(e, now) })
 		rec.Ended = append(rec.Ended, policy.EndedNode{Node: m.cfg.Self, At: now})
 		rec.Error = fmt.Sprintf("%s: %s", m.cfg.Self, over.reason)
 		if again {

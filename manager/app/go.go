@@ -28,7 +28,7 @@ type Go struct {
 // Start implements Runner.
 func (g Go) Start(s Start) Instance {
 	i := &instance{
-		app:     g.New(),
+		make:    g.New,
 		start:   s,
 		timeout: g.StopTimeout,
 		abort:   g.Abort,
@@ -51,7 +51,8 @@ var errEnded = errors.New("app has ended")
 
 // instance is one Application and the goroutine that calls it.
 type instance struct {
-	app     Application
+	make    func() Application
+	app     Application // made by live, before started is closed
 	start   Start
 	timeout time.Duration
 	abort   func(string)
@@ -119,10 +120,13 @@ func fenced(cause error) error {
 
 // Confirm implements Instance.
 func (i *instance) Confirm() {
-	c, ok := i.app.(Confirmer)
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if !ok || i.confirmed || !i.up {
+	if i.confirmed || !i.up {
+		return
+	}
+	c, ok := i.app.(Confirmer)
+	if !ok {
 		return
 	}
 	i.confirmed = true

@@ -11,7 +11,7 @@ import (
 // live is the whole life of the instance.
 func (i *instance) live() {
 	defer i.end()
-	if err := call("Start", func() error { return i.app.Start(i.ctx, i.start) }); err != nil {
+	if err := call("Start", i.begin); err != nil {
 		i.failed(err)
 		return
 	}
@@ -26,6 +26,13 @@ func (i *instance) live() {
 		err = fmt.Errorf("%w: %w", err, ended)
 	}
 	i.failed(err)
+}
+
+// begin makes the app and starts it: whoever started the instance must not
+// wait for either, nor fall with them.
+func (i *instance) begin() error {
+	i.app = i.make()
+	return i.app.Start(i.ctx, i.start)
 }
 
 // end says that the instance is gone and releases its contexts; in this order

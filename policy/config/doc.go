@@ -17,6 +17,8 @@
 //	{regent, [{KEY, ...}]}                     KEY: hosts, ports, addresses, lease, kv_outage, servers, arbiter, apps
 //	{APP, [{Key, Value}]}                      application_env: {APP: {KEY: VALUE}}
 //
+// [Keys] has all of them, with their values, defaults and meanings.
+//
 // Maps are lists of pairs (or maps) in Erlang, strings may be strings,
 // binaries or atoms. Durations are milliseconds in Erlang (net_ticktime:
 // seconds, as in OTP) and Go durations in YAML; infinity is infinity.

@@ -137,6 +137,9 @@ func (m *Machine) learnApp(c policy.Cell) {
 	if a.claim != nil && a.claim.provisional && a.owns(m) && a.rec.Owner.Nonce == a.claim.nonce {
 		m.taken(a) // a take of unknown outcome had landed
 	}
+	if a.req != nil && a.req.op == OpReassert && a.owns(m) && a.rec.Owner.Nonce == a.req.claim.nonce {
+		m.reasserted(a, a.req.claim) // its echo came before its answer: what runs, runs by it
+	}
 }
 
 // unusable says why a value can't be a record of this app: it is not readable,

@@ -384,3 +384,18 @@ func TestA1ClaimOutcome(t *testing.T) {
 		r.noStart()
 	})
 }
+
+// The echo of a re-assertion may come before its answer: the app runs on.
+func TestReassertEchoFirst(t *testing.T) {
+	r := newRig(t)
+	_, cell := r.owns()
+	r.store(policy.Cell{Key: cell.Key, Damaged: "garbage"})
+	w := r.write(OpReassert)
+	echo := r.commit(w)
+	r.step(r.change(echo))
+	r.step(Wrote{Req: w.Req, Outcome: policy.OutcomeOK, Rev: echo.Rev})
+	r.pass(time.Second)
+	if len(r.kills)+len(r.stops) > 0 {
+		t.Error("ended by its own re-assertion")
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
@@ -34,6 +35,9 @@ const (
 	requestMax  = 64 << 10 // bytes of one request: all of ours are below one KiB
 	parallelMax = 256      // requests of one verb at a time; more are told to come again
 )
+
+// flushMax bounds the wait for a server that is slow or away.
+const flushMax = time.Second
 
 // Control does what a request asks for.
 type Control interface {
@@ -146,6 +150,11 @@ func (s *Service) SetSession(session policy.Session) error {
 	running, err := s.announce(session)
 	if err != nil {
 		return err
+	}
+	// The server must have the new instance before it hears that the old one
+	// goes: of a request that it looked up before both, nobody would hear.
+	if err := s.o.Conn.FlushTimeout(flushMax); err != nil {
+		s.o.Logger.Debug("service", "cause", err)
 	}
 	old := s.running
 	s.running = running

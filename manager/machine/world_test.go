@@ -182,20 +182,28 @@ func (w *world) turnWrite() {
 		return
 	}
 	c := w.put(a.Write.Cell)
+	if a.Op == OpReassert { // by an owner: to read it there is as good as the answer
+		w.ack(c.App)
+	}
 	if fate == 2 { // applied and unanswered
 		w.step(Wrote{Req: a.Req})
 		return
 	}
-	if c.App != nil && (a.Op == OpClaim || a.Op == OpReserve || a.Op == OpReassert) {
-		if w.acked[c.App.App] == nil {
-			w.acked[c.App.App] = map[policy.Epoch]bool{}
-		}
-		w.acked[c.App.App][max(c.App.Owner.Epoch, c.App.Next.Epoch)] = true
+	if a.Op == OpClaim || a.Op == OpReserve {
+		w.ack(c.App)
 	}
 	w.step(Wrote{Req: a.Req, Outcome: policy.OutcomeOK, Rev: c.Rev})
 	if fate == 3 { // answered twice
 		w.step(Wrote{Req: a.Req, Outcome: policy.OutcomeOK, Rev: c.Rev})
 	}
+}
+
+// ack notes that the newest epoch of the record may be started with.
+func (w *world) ack(rec *policy.AppRecord) {
+	if w.acked[rec.App] == nil {
+		w.acked[rec.App] = map[policy.Epoch]bool{}
+	}
+	w.acked[rec.App][max(rec.Owner.Epoch, rec.Next.Epoch)] = true
 }
 
 // turnMail delivers anything that is under way, and perhaps keeps it for

@@ -132,19 +132,23 @@ type weights map[node.Name]int
 // weights are counted when they are first asked for in a round, which most
 // rounds never do.
 func (m *Machine) weights() weights {
-	if m.loads != nil {
-		return m.loads
+	if m.loads == nil {
+		m.loads = m.countWeights()
 	}
-	m.loads = weights{}
+	return m.loads
+}
+
+func (m *Machine) countWeights() weights {
+	w := weights{}
 	for _, a := range m.apps {
 		switch {
 		case a.req != nil && a.req.op == OpClaim:
-			m.loads[m.cfg.Self]++
+			w[m.cfg.Self]++
 		case a.rec != nil && !a.rec.Owner.Empty() && !m.ended(a.rec.Owner):
-			m.loads[a.rec.Owner.Node]++
+			w[a.rec.Owner.Node]++
 		}
 	}
-	return m.loads
+	return w
 }
 
 // place is policy's choice among the candidates heard.

@@ -17,8 +17,13 @@ import (
 // TestScenarios runs the scripts in testdata: a cluster, what happens to it,
 // and the whole trace of what it does. Rewrite them with -rewrite and review
 // the difference.
-func TestScenarios(t *testing.T) {
-	datadriven.Walk(t, "testdata/scenario", func(t *testing.T, path string) {
+func TestScenarios(t *testing.T) { runScenarios(t, "testdata/scenario") }
+
+// Every node gives the same reasons for where an app runs, or does not.
+func TestWhy(t *testing.T) { runScenarios(t, "testdata/why") }
+
+func runScenarios(t *testing.T, dir string) {
+	datadriven.Walk(t, dir, func(t *testing.T, path string) {
 		var c *cluster
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			switch d.Cmd {
@@ -146,6 +151,9 @@ func scenarioStep(t *testing.T, c *cluster, d *datadriven.TestData) {
 	case "spread":
 		scenarioSpread(c)
 		return
+	case "why":
+		scenarioWhy(c)
+		return
 	case "mute":
 		c.muted = true
 		return
@@ -238,6 +246,39 @@ func scenarioStatus(c *cluster) {
 		c.printf("%s: %s", strings.Join(seen[l], ","), l)
 	}
 	c.printf("alive: %v", c.alive())
+}
+
+// scenarioWhy prints how every live node explains each app, once if they
+// agree.
+func scenarioWhy(c *cluster) {
+	seen := map[string][]string{}
+	var order []string
+	for _, n := range c.nodes {
+		if n.m == nil {
+			continue
+		}
+		for _, a := range n.m.Status().Apps {
+			l := whyLine(a)
+			if seen[l] == nil {
+				order = append(order, l)
+			}
+			seen[l] = append(seen[l], n.name.Base())
+		}
+	}
+	for _, l := range order {
+		c.printf("%s: %s", strings.Join(seen[l], ","), l)
+	}
+}
+
+func whyLine(a AppStatus) string {
+	parts := []string{fmt.Sprintf("%s %s:", a.Name, a.Cause)}
+	for _, v := range a.Verdicts {
+		parts = append(parts, v.Node.Base(), string(v.Standing))
+		if v.Error != "" {
+			parts = append(parts, "("+v.Error+")")
+		}
+	}
+	return strings.Join(parts, " ")
 }
 
 func statusLines(st Status) []string {

@@ -77,7 +77,10 @@ type AppStatus struct {
 	Local      bool
 	RunningOn  []node.Name // local apps
 	WaitingFor node.Name
+	Next       node.Name // who has asked for it, or has precedence
 	Error      string
+	Cause      Cause
+	Verdicts   []Verdict // one per node of the list, in priority order
 }
 
 // Status describes everything this node knows.
@@ -93,8 +96,11 @@ func (m *Machine) Status() Status {
 		}
 	}
 	slices.SortFunc(s.Nodes, func(a, b NodeStatus) int { return strings.Compare(string(a.Name), string(b.Name)) })
+	load := m.countWeights()
 	for _, a := range m.apps {
-		s.Apps = append(s.Apps, m.appStatus(a))
+		st := m.appStatus(a)
+		st.Cause, st.Verdicts = m.explain(a, load)
+		s.Apps = append(s.Apps, st)
 	}
 	for i := range s.Nodes {
 		s.Nodes[i].Running = runningOn(s.Apps, s.Nodes[i].Name)
@@ -196,6 +202,9 @@ func (m *Machine) appStatus(a *app) AppStatus {
 		s.Epoch, s.Since = a.rec.Owner.Epoch, a.rec.Since
 		s.StartKind, s.From = a.rec.StartKind, a.rec.StartFrom
 		s.Error = cmp.Or(a.rec.Error, s.Error)
+		if next := a.rec.Next; !next.Empty() && !m.ended(next) {
+			s.Next = next.Node
+		}
 	}
 	s.State = m.appState(a, len(s.StartedOn) > 0)
 	s.WaitingFor = a.awaited

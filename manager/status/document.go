@@ -76,7 +76,10 @@ type App struct {
 	Permitted  map[node.Name]bool `json:"permitted"`            // every node of Nodes
 	RunningOn  []node.Name        `json:"running_on,omitempty"` // of a local app
 	WaitingFor node.Name          `json:"waiting_for,omitempty"`
+	Next       node.Name          `json:"next,omitempty"` // has asked for it, or has precedence
 	Error      string             `json:"error"`
+	Cause      machine.Cause      `json:"cause"`                // why it runs there, or does not
+	Candidates []Candidate        `json:"candidates,omitempty"` // one per node of its list
 }
 
 // Local reports whether a is an app without a distributed entry: it runs on

@@ -66,7 +66,8 @@ func appFrom(s *machine.AppStatus, x Extra) App {
 		StartedOn:  sorted(s.StartedOn),
 		Permitted:  map[node.Name]bool{},
 		RunningOn:  slices.Clone(s.RunningOn),
-		WaitingFor: s.WaitingFor, Error: s.Error,
+		WaitingFor: s.WaitingFor, Next: s.Next, Error: s.Error,
+		Cause: s.Cause, Candidates: candidates(s.Verdicts),
 	}
 	slices.Sort(a.RunningOn)
 	for _, g := range s.Groups {

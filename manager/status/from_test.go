@@ -35,6 +35,12 @@ func classic() *machine.Status {
 				Groups:    [][]node.Name{{"node1@lxw"}, {"node3@lxw", "node2@lxw"}},
 				StartedOn: []node.Name{"node3@lxw", "node1@lxw"},
 				Permitted: map[node.Name]bool{"node1@lxw": true, "node2@lxw": false, "node3@lxw": true},
+				Cause:     machine.CauseBest,
+				Verdicts: []machine.Verdict{
+					{Node: "node1@lxw", Standing: machine.StandingRuns, Weight: 1},
+					{Node: "node2@lxw", Standing: machine.StandingUnstarted},
+					{Node: "node3@lxw", Standing: machine.StandingPriority},
+				},
 			},
 			{Name: "local", State: machine.AppRunning, StartKind: policy.StartNormal, Local: true, StartedOn: []node.Name{"node1@lxw"}, RunningOn: []node.Name{"node1@lxw"}},
 			{
@@ -46,6 +52,7 @@ func classic() *machine.Status {
 				FailoverAt: machine.Instant(103 * time.Second), Timeout: policy.Timeout(5 * time.Second),
 				Groups: [][]node.Name{{"node2@lxw"}, {"node1@lxw"}}, StartedOn: []node.Name{"node1@lxw"},
 				Permitted: map[node.Name]bool{"node1@lxw": true, "node2@lxw": true}, WaitingFor: "node2@lxw", Error: "exit status 1",
+				Cause: machine.CauseTimeout, Verdicts: []machine.Verdict{{Node: "node2@lxw", Standing: machine.StandingFailed, Error: "boom"}},
 			},
 		},
 	}

@@ -48,9 +48,9 @@ func (p page) commands(heading string) (out [][]string) {
 	p.t.Helper()
 	for _, block := range p.blocks[heading] {
 		for line := range strings.Lines(block) {
-			line, _, _ = strings.Cut(strings.TrimSpace(line), "    ")
-			if args, ours := strings.CutPrefix(line, "regent "); ours {
-				out = append(out, strings.Fields(args))
+			line, _, _ = strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "$ "), "  ")
+			if words := shellWords(line); len(words) > 1 && words[0] == "regent" {
+				out = append(out, words[1:])
 			}
 		}
 	}

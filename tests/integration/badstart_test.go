@@ -152,20 +152,82 @@ func TestBadCookie(t *testing.T) {
 	} {
 		m.fails(2, []string{"regent: cookie file ", word}, "node", "--sname", "node1@lxw", "--config", "one.yaml", "--cookie-file", file)
 	}
-	m.unreadableCookie()
 }
 
-// unreadableCookie runs only where permission bits bind.
-func (m *host) unreadableCookie() {
-	if os.Getuid() == 0 {
-		m.t.Log("root reads every file: a cookie without permission to read is not tried")
-		return
+// nobody is a user without rights, for whom permission bits bind.
+const nobody = 65534
+
+// unprivileged is a machine whose programs run as a user for whom permission
+// bits bind. Its files are that user's.
+func unprivileged(t *testing.T) *host {
+	t.Helper()
+	if os.Getuid() != 0 {
+		return newHost(t)
 	}
+	dir, err := os.MkdirTemp("", "regent-nobody-") // below t.TempDir only root may go
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	m := newHost(t)
+	m.env = append(m.env, "HOME="+dir, "XDG_STATE_HOME="+dir+"/state", "XDG_RUNTIME_DIR="+dir+"/run", "XDG_CONFIG_HOME="+dir+"/config")
+	m.dir, m.user = dir, nobody
+	for _, path := range []string{built.dir, dir} {
+		if err := os.Chmod(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.give(".")
+	return m
+}
+
+// give hands a file or directory to the user of the machine's programs.
+func (m *host) give(name string) {
+	m.t.Helper()
+	if m.user != 0 {
+		if err := os.Chown(m.file(name), m.user, m.user); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+}
+
+// TestPermissions: a cookie that may not be read, and data directories that
+// may not be written.
+func TestPermissions(t *testing.T) {
+	t.Parallel()
+	m := unprivileged(t)
+	m.configure("one.yaml", oneNode, "node1@lxw")
+	m.write("cookie", "a cookie of 37 characters, for a test")
 	m.write("closed", "a cookie of 37 characters, for a test")
-	if err := os.Chmod(m.file("closed"), 0); err != nil {
-		m.t.Fatal(err)
+	for _, f := range []string{"one.yaml", "cookie", "closed"} {
+		m.give(f)
 	}
-	m.fails(2, []string{"permission denied"}, "node", "--sname", "node1@lxw", "--config", "one.yaml", "--cookie-file", "closed")
+	closed := func(name string, mode os.FileMode) {
+		t.Helper()
+		if err := os.Chmod(m.file(name), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closed("closed", 0)
+	node := []string{"node", "--sname", "node1@lxw", "--config", "one.yaml"}
+	m.fails(2, []string{"regent: cookie file ", "closed", "permission denied"}, append(node, "--cookie-file", m.file("closed"))...)
+
+	for _, dir := range []string{"readonly", "readonly-store"} {
+		if err := os.Mkdir(m.file(dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		m.give(dir)
+	}
+	node = append(node, "--cookie-file", m.file("cookie"))
+	closed("readonly", 0o500)
+	m.fails(1, []string{"regent: node node1@lxw: ", "permission denied"}, append(node, "--data", "readonly")...)
+	m.fails(1, []string{"regent: node node1@lxw: make data directory: ", "permission denied"}, append(node, "--data", "readonly/below")...)
+	if err := os.MkdirAll(m.file("readonly-store/nats"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	m.give("readonly-store/nats")
+	closed("readonly-store/nats", 0o500)
+	m.fails(1, []string{"regent: node node1@lxw: ", "permission denied"}, append(node, "--data", "readonly-store")...)
 }
 
 // TestBadConfiguration: what can't become a cluster is refused before anything

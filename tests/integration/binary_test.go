@@ -73,6 +73,7 @@ type host struct {
 	dir  string
 	path string
 	env  []string
+	user int // whose programs run; 0: the test's
 }
 
 func newHost(t *testing.T) *host {
@@ -206,15 +207,24 @@ func (b *buffer) String() string {
 // begin starts regent in the background. It ends with the test at the latest.
 func (m *host) begin(args ...string) *process {
 	m.t.Helper()
-	return start(m.t, m.dir, m.env, m.path, args...)
+	return startAs(m.t, m.user, m.dir, m.env, m.path, args...)
 }
 
 func start(t *testing.T, dir string, env []string, path string, args ...string) *process {
+	t.Helper()
+	return startAs(t, 0, dir, env, path, args...)
+}
+
+// startAs starts a program as another user; 0 is the test's own.
+func startAs(t *testing.T, user int, dir string, env []string, path string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, cmd: exec.Command(path, args...), done: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Env = dir, env
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.errOut
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if user != 0 {
+		p.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(user), Gid: uint32(user)}
+	}
 	// Apps of a killed node keep its output open until they have died, too.
 	p.cmd.WaitDelay = 5 * time.Second
 	started := make(chan error)

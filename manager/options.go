@@ -8,31 +8,9 @@ import (
 	"path/filepath"
 
 	"github.com/seed7529eb29/regent/bus/cred"
-	"github.com/seed7529eb29/regent/manager/app"
 	"github.com/seed7529eb29/regent/policy"
 	"github.com/seed7529eb29/regent/policy/config"
 	"github.com/seed7529eb29/regent/policy/node"
-)
-
-// What callers need from other packages, under one roof.
-type (
-	// Application is an app written in Go (OTP: behaviour application).
-	Application = app.Application
-	// Start is what an instance of an app is told (OTP: Module:start/2).
-	Start = app.Start
-	// RestartType says what an app's end means for its node.
-	RestartType = policy.RestartType
-	// Config is a loaded configuration.
-	Config = config.Config
-	// Cookie is the secret that all nodes of a cluster share.
-	Cookie = cred.Cookie
-)
-
-// The restart types of OTP.
-const (
-	Temporary = policy.Temporary
-	Transient = policy.Transient
-	Permanent = policy.Permanent
 )
 
 // LoadConfig reads configuration files, Erlang terms or YAML; of what several

@@ -9,12 +9,23 @@ import (
 	"github.com/seed7529eb29/regent/manager/osproc"
 	"github.com/seed7529eb29/regent/manager/status"
 	"github.com/seed7529eb29/regent/policy"
+	"github.com/seed7529eb29/regent/policy/config"
 	"github.com/seed7529eb29/regent/policy/node"
 )
 
 // Words of the other packages, so that a program which is a node needs this one
 // alone. They are the same types, under the same or a longer name.
 type (
+	// Application is an app written in Go (OTP: behaviour application).
+	Application = app.Application
+	// Start is what an instance of an app is told (OTP: Module:start/2).
+	Start = app.Start
+	// RestartType says what an app's end means for its node.
+	RestartType = policy.RestartType
+	// Config is a loaded configuration.
+	Config = config.Config
+	// Cookie is the secret that all nodes of a cluster share.
+	Cookie = cred.Cookie
 	// NodeName is name@host (OTP: node()).
 	NodeName = node.Name
 	// App is the name of an app (OTP: the application's atom).
@@ -46,6 +57,13 @@ type (
 	NodeStatus = status.Node
 	// AppStatus is one app of a ClusterStatus.
 	AppStatus = status.App
+)
+
+// The restart types of OTP.
+const (
+	Temporary = policy.Temporary
+	Transient = policy.Transient
+	Permanent = policy.Permanent
 )
 
 // The start kinds of OTP.

@@ -195,11 +195,12 @@ func TestThreeMachines(t *testing.T) {
 	h := newHost(t)
 	const section = "Three machines"
 	ports := freePorts(t, 6)
-	text := strings.ReplaceAll(doc.blocks[section][0], "10.0.0.", "127.0.0.") + "\naddresses:\n"
+	var text strings.Builder
+	text.WriteString(strings.ReplaceAll(doc.blocks[section][0], "10.0.0.", "127.0.0.") + "\naddresses:\n")
 	for i, n := range []string{"node1@a", "node2@b", "node3@c"} {
-		text += fmt.Sprintf("  %s: {client: \"127.0.0.%d:%d\", cluster: \"127.0.0.%d:%d\"}\n", n, i+1, ports[2*i], i+1, ports[2*i+1])
+		fmt.Fprintf(&text, "  %s: {client: \"127.0.0.%d:%d\", cluster: \"127.0.0.%d:%d\"}\n", n, i+1, ports[2*i], i+1, ports[2*i+1])
 	}
-	h.write("cluster.yaml", text)
+	h.write("cluster.yaml", text.String())
 	var nodes []*process
 	for _, args := range doc.commands(section) {
 		if args[0] == "node" {

@@ -34,8 +34,9 @@ type Bus struct {
 	agent   policy.Nonce
 	log     *slog.Logger
 
-	logged seldom
-	counts counts
+	logged   seldom
+	counts   counts
+	badCerts atomic.Uint64
 }
 
 // New gives node self, in the life of agent, its place on a connection.

@@ -44,15 +44,18 @@ const (
 	KindNode   Kind = "node"  // regent.CLUSTER.node.NODE.PART…
 	KindRecord Kind = "kv"    // regent.CLUSTER.kv.PART…
 	KindEvent  Kind = "event" // regent.CLUSTER.event.TYPE.NAME
+	KindCert   Kind = "cert"  // regent.CLUSTER.cert.NODE
 )
 
 // ofNode reports whether a node's name follows the kind.
-func (k Kind) ofNode() bool { return k == KindBeat || k == KindAPI || k == KindNode }
+func (k Kind) ofNode() bool {
+	return k == KindBeat || k == KindAPI || k == KindNode || k == KindCert
+}
 
 // parts bounds how many parts come after the kind (and the node).
 func (k Kind) parts() (least, most int) {
 	switch k {
-	case KindBeat:
+	case KindBeat, KindCert:
 		return 0, 0
 	case KindAPI:
 		return 1, 1
@@ -71,7 +74,7 @@ const partsMax = 8
 // one token, escaped by node.Token.
 type Subject struct {
 	Kind  Kind
-	Node  node.Name // with KindBeat, KindAPI and KindNode
+	Node  node.Name // with KindBeat, KindAPI, KindNode and KindCert
 	Parts []string  // the verb; the path below a node; the key's parts; the event's type and name
 }
 
@@ -93,6 +96,12 @@ func (c Cluster) Beat(n node.Name) string { return c.Subject(Subject{Kind: KindB
 
 // Beats matches the heartbeats of all nodes.
 func (c Cluster) Beats() string { return c.all(KindBeat) + ".*" }
+
+// Cert is the subject on which a warden says that n's agent is gone.
+func (c Cluster) Cert(n node.Name) string { return c.Subject(Subject{Kind: KindCert, Node: n}) }
+
+// Certs matches the certificates about all nodes.
+func (c Cluster) Certs() string { return c.all(KindCert) + ".*" }
 
 // API is the subject of one verb of n's service.
 func (c Cluster) API(n node.Name, verb string) string {

@@ -24,6 +24,7 @@ func TestSubjectsBothWays(t *testing.T) {
 	}{
 		{c.Beat("node1@lxw"), "regent.default.hb.node1=40lxw", Subject{Kind: KindBeat, Node: "node1@lxw"}},
 		{c.Beat("n@10.0.0.1"), "regent.default.hb.n=4010=2E0=2E0=2E1", Subject{Kind: KindBeat, Node: "n@10.0.0.1"}},
+		{c.Cert("node1@lxw"), "regent.default.cert.node1=40lxw", Subject{Kind: KindCert, Node: "node1@lxw"}},
 		{c.API("node1@lxw", "start"), "regent.default.api.node1=40lxw.start", Subject{KindAPI, "node1@lxw", []string{"start"}}},
 		{c.Ping("node1@lxw"), "regent.default.node.node1=40lxw.ping", Subject{KindNode, "node1@lxw", []string{"ping"}}},
 		{c.Node("node1@lxw", "proc", "in box"), "regent.default.node.node1=40lxw.proc.in=20box", Subject{KindNode, "node1@lxw", []string{"proc", "in box"}}},
@@ -89,7 +90,7 @@ func TestWildcardsCoverTheirKindOnly(t *testing.T) {
 
 func TestSubjectRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		kind := rapid.SampledFrom([]Kind{KindBeat, KindAPI, KindNode, KindRecord, KindEvent}).Draw(t, "kind")
+		kind := rapid.SampledFrom([]Kind{KindBeat, KindAPI, KindNode, KindRecord, KindEvent, KindCert}).Draw(t, "kind")
 		least, most := kind.parts()
 		want := Subject{Kind: kind}
 		if kind.ofNode() {

@@ -24,6 +24,7 @@ import (
 	"github.com/seed7529eb29/regent/manager/lastresort"
 	"github.com/seed7529eb29/regent/manager/machine"
 	"github.com/seed7529eb29/regent/manager/samehost"
+	"github.com/seed7529eb29/regent/manager/warden"
 	"github.com/seed7529eb29/regent/policy"
 	"github.com/seed7529eb29/regent/policy/node"
 )
@@ -193,6 +194,7 @@ type parts struct {
 	id     policy.Nonce
 	lock   *os.File // keeps a second node out of the data directory
 	groups *samehost.Groups
+	warden *warden.Client // nil: none
 	server *embedded.Server
 	conn   *bus.Conn
 	bus    *bus.Bus
@@ -231,6 +233,9 @@ func (p *parts) open(ctx context.Context) error {
 	}
 	p.stops = append(p.stops, func() { _ = p.groups.Close() })
 	if err := p.connect(ctx); err != nil {
+		return err
+	}
+	if err := p.openWarden(); err != nil {
 		return err
 	}
 	return p.openAgent(memory, state)
@@ -383,8 +388,8 @@ func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 		Cluster: n.opts.Cluster,
 		Store:   p.store, Bus: p.bus, Ledger: p.store,
 		Disk:    disk{state, n.opts.Name},
-		Prover:  prover{n.log},
-		Runners: n.runners(p.groups),
+		Prover:  newProver(l.Renew, n.log),
+		Runners: n.runners(p.ledger()),
 		Clock:   clock{},
 		Last:    p.lastResort(),
 		Logger:  n.log,
@@ -404,6 +409,10 @@ func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 		return err
 	}
 	p.stops = append(p.stops, stop)
+	if stop, err = p.bus.SubscribeCertificates(func(c machine.Certified) { a.Post(c) }); err != nil {
+		return err
+	}
+	p.stops = append(p.stops, stop)
 	if stop, err = p.bus.AnswerPings(); err != nil {
 		return err
 	}
@@ -417,16 +426,19 @@ func (p *parts) close() {
 	}
 }
 
-// kernelTimer is the agent's port to the kernel's last resort.
-type kernelTimer struct {
-	timer *lastresort.Timer
-	log   *slog.Logger
+// doom is the agent's port to those who end it if it stands still: the warden,
+// and the kernel.
+type doom struct {
+	timer  *lastresort.Timer
+	warden *warden.Client
+	log    *slog.Logger
 }
 
-func (k kernelTimer) Arm(at machine.Instant) {
-	if err := k.timer.Arm(time.Duration(at)); err != nil {
-		k.log.Warn("the kernel won't end this process should it stand still", "err", err)
+func (d doom) Arm(at machine.Instant) {
+	if err := d.timer.Arm(time.Duration(at)); err != nil {
+		d.log.Warn("the kernel won't end this process should it stand still", "err", err)
 	}
+	d.warden.Arm(time.Duration(at))
 }
 
 func (p *parts) lastResort() agent.LastResort {
@@ -439,7 +451,7 @@ func (p *parts) lastResort() agent.LastResort {
 		return nil
 	}
 	p.stops = append(p.stops, t.Close)
-	return kernelTimer{t, p.node.log}
+	return doom{t, p.warden, p.node.log}
 }
 
 // clock is this host's time: CLOCK_BOOTTIME where there is one.
@@ -447,20 +459,6 @@ type clock struct{}
 
 func (clock) Now() machine.Instant { return machine.Instant(samehost.Boottime()) }
 func (clock) Wall() int64          { return time.Now().UnixMilli() }
-
-// prover ends and proves what a dead life of a node left on this host.
-type prover struct{ log *slog.Logger }
-
-func (p prover) Prove(rec policy.SessionRecord) bool {
-	if _, err := samehost.KillLeftovers(rec); err != nil && !errors.Is(err, samehost.ErrNoProof) {
-		p.log.Warn("end leftovers", "node", string(rec.Node), "err", err)
-	}
-	gone, err := samehost.Prove(rec)
-	if err != nil {
-		p.log.Debug("no proof", "node", string(rec.Node), "err", err)
-	}
-	return gone
-}
 
 const groupsPrefix = "groups-"
 

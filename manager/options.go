@@ -49,9 +49,14 @@ type Options struct {
 	// Start are the apps that are started as soon as the node is up.
 	Start []StartRequest
 
+	// Warden says whether the node has a second process that ends what a killed
+	// or stopped node leaves behind. Default: WardenAuto. Linux only; it needs
+	// Main.
+	Warden WardenMode
+
 	// Shared says that this process runs more than this node, as tests do. The
 	// kernel then does not end the process should the node stand still past its
-	// deadline while its apps run.
+	// deadline while its apps run, and there is no warden.
 	Shared bool
 
 	Version string

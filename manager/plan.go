@@ -303,14 +303,14 @@ func (n *Node) defined(a *config.App) bool {
 }
 
 // runners gives each app what runs it: the Go program's own, else a command.
-func (n *Node) runners(groups *samehost.Groups) func(policy.App) (app.Runner, bool) {
+func (n *Node) runners(ledger osproc.Ledger) func(policy.App) (app.Runner, bool) {
 	table := map[policy.App]app.Runner{}
 	for i := range n.opts.Config.Apps {
 		a := &n.opts.Config.Apps[i]
 		if newApp := n.opts.Apps[string(a.Name)]; newApp != nil {
 			table[a.Name] = app.Go{New: newApp, StopTimeout: a.Stop.Timeout, Abort: n.opts.Abort}
 		} else if len(a.Command) > 0 {
-			table[a.Name] = n.command(a, groups)
+			table[a.Name] = n.command(a, ledger)
 		}
 	}
 	return func(name policy.App) (app.Runner, bool) {
@@ -319,7 +319,7 @@ func (n *Node) runners(groups *samehost.Groups) func(policy.App) (app.Runner, bo
 	}
 }
 
-func (n *Node) command(a *config.App, groups *samehost.Groups) app.Runner {
+func (n *Node) command(a *config.App, ledger osproc.Ledger) app.Runner {
 	env := map[string]string{}
 	for _, v := range a.Env {
 		env[v.Name] = v.Value
@@ -330,7 +330,7 @@ func (n *Node) command(a *config.App, groups *samehost.Groups) app.Runner {
 			Args: a.Command, Env: env, Dir: a.Dir,
 			StopSignal: stopSignal, StopTimeout: a.Stop.Timeout,
 		},
-		Ledger: groups,
+		Ledger: ledger,
 		Output: func(l osproc.Line) { n.output(Line{App: a.Name, Stderr: l.Stream == osproc.Stderr, Text: l.Text}) },
 	}
 }

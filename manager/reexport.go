@@ -6,7 +6,6 @@ import (
 	"github.com/seed7529eb29/regent/bus/cred"
 	"github.com/seed7529eb29/regent/manager/app"
 	"github.com/seed7529eb29/regent/manager/machine"
-	"github.com/seed7529eb29/regent/manager/osproc"
 	"github.com/seed7529eb29/regent/manager/status"
 	"github.com/seed7529eb29/regent/policy"
 	"github.com/seed7529eb29/regent/policy/config"
@@ -117,9 +116,3 @@ func NewCookie(value string) (Cookie, error) { return cred.NewCookie(value, fals
 // Func makes an Application of one function: started as soon as it is called,
 // ended when it returns. It must return when its context ends.
 func Func(run func(ctx context.Context, s Start) error) Application { return app.Func(run) }
-
-// Main must be called first thing in main by a program whose configuration
-// gives apps a command: their processes begin as copies of the program, which
-// bind their life to the node's before they become the command. A program with
-// apps in Go alone need not call it.
-func Main() { osproc.Main() }

@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 )
@@ -91,4 +92,17 @@ func binding(body []byte, cookie string) []byte {
 	m := hmac.New(sha256.New, []byte(cookie))
 	m.Write(body)
 	return m.Sum(nil)
+}
+
+// Derived is what all keys are derived from, for another process of the same
+// user: who has it can do what the cookie's holder can.
+func (c Cookie) Derived() string { return base64.RawStdEncoding.EncodeToString(c.root()) }
+
+// FromDerived is Derive with what Derived gave, without the slow part.
+func FromDerived(derived, cluster string) (*Authority, error) {
+	root, err := base64.RawStdEncoding.DecodeString(derived)
+	if err != nil || len(root) != keyBytes {
+		return nil, errors.New("derive credentials: not what a cookie was derived to")
+	}
+	return newAuthority(root, cluster)
 }

@@ -10,11 +10,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/seed7529eb29/regent/manager/osproc"
+	"github.com/seed7529eb29/regent/manager"
 )
 
 func main() {
-	osproc.Main()
+	manager.Main()
 	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
 	code := Main(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()

@@ -6,11 +6,13 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
 
 	"github.com/seed7529eb29/regent/bus"
+	"github.com/seed7529eb29/regent/manager"
 	"github.com/seed7529eb29/regent/policy"
 	"github.com/seed7529eb29/regent/policy/node"
 )
@@ -29,6 +31,7 @@ type nodeFlags struct {
 	hosts                 []string
 	server                string
 	creds                 string
+	warden                string
 	start                 []string
 	logFormat, logLevel   string
 }
@@ -50,6 +53,7 @@ func (f *nodeFlags) bind(fs *pflag.FlagSet) {
 	fs.BoolVar(&f.newCluster, "new-cluster", false, "no other node of this cluster runs: don't wait for memories of an older one")
 	fs.StringVar(&f.server, "server", "", "`URL` of an external NATS; none is embedded then")
 	fs.StringVar(&f.creds, "creds", "", "credentials `FILE` for an external NATS")
+	fs.StringVar(&f.warden, "warden", string(manager.WardenAuto), "`MODE` of the process that ends what a killed node leaves behind: auto, off or require")
 	fs.StringVar(&f.logFormat, "log-format", "text", "`FORMAT` of the log: text or json")
 	fs.StringVar(&f.logLevel, "log-level", "info", "least `LEVEL` that is logged: debug, info, warn or error")
 }
@@ -64,12 +68,20 @@ func (f *nodeFlags) options(out, errOut io.Writer) (*NodeOptions, error) {
 		NewCluster: f.newCluster, Server: f.server, Creds: f.creds,
 		LogFormat: f.logFormat, Stdout: out, Stderr: errOut,
 	}
-	for _, step := range []func(*NodeOptions) error{f.setName, f.setCluster, f.setDataDir, f.checkAddresses, f.setHosts, f.setStart, f.setLog} {
+	for _, step := range []func(*NodeOptions) error{f.setName, f.setCluster, f.setDataDir, f.checkAddresses, f.setHosts, f.setStart, f.setWarden, f.setLog} {
 		if err := step(o); err != nil {
 			return nil, usage("node", "%w", err)
 		}
 	}
 	return o, nil
+}
+
+func (f *nodeFlags) setWarden(o *NodeOptions) error {
+	modes := []manager.WardenMode{manager.WardenAuto, manager.WardenOff, manager.WardenRequire}
+	if o.Warden = manager.WardenMode(f.warden); !slices.Contains(modes, o.Warden) {
+		return fmt.Errorf("--warden: unknown mode %q: auto, off or require", f.warden)
+	}
+	return nil
 }
 
 func (f *nodeFlags) setName(o *NodeOptions) (err error) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/seed7529eb29/regent/bus"
+	"github.com/seed7529eb29/regent/manager"
 	"github.com/seed7529eb29/regent/policy"
 	"github.com/seed7529eb29/regent/policy/config"
 	"github.com/seed7529eb29/regent/policy/node"
@@ -32,6 +33,7 @@ type NodeOptions struct {
 
 	Server string // URL of an external NATS; "": embedded
 	Creds  string // file
+	Warden manager.WardenMode
 
 	Start []StartReq
 	Eval  []EvalCall

@@ -40,6 +40,15 @@ type (
 	// suspected at once. It proves nothing.
 	Disconnected struct{ Node node.Name }
 
+	// Certified is a warden's word that a node's death stands in its record at
+	// this revision. It is a hint to look there, and proves nothing.
+	Certified struct {
+		Node    node.Name
+		Session policy.Session
+		Agent   policy.Nonce
+		Rev     policy.Revision
+	}
+
 	// RefusedBy says that a node answers but does not accept our credentials:
 	// it has another cookie. It only makes messages clearer.
 	RefusedBy struct{ Node node.Name }
@@ -132,6 +141,7 @@ const (
 func (Tick) event()         {}
 func (Heard) event()        {}
 func (Disconnected) event() {}
+func (Certified) event()    {}
 func (RefusedBy) event()    {}
 func (Slept) event()        {}
 func (Viewed) event()       {}

@@ -47,12 +47,13 @@ type Machine struct {
 	runs       map[RunID]*app
 	runSeq     RunID
 
-	loads   weights       // of this round, counted at the first need
-	longest time.Duration // the longest lease of any node, this one's included
-	until   Instant       // deadline of the latest session: what ran by it is gone by then
-	dirty   bool          // something that decisions depend on has changed
-	wakeAt  Instant       // when time alone will change a decision
-	actions []Action
+	certsIgnored uint64        // certificates of no life that is known
+	loads        weights       // of this round, counted at the first need
+	longest      time.Duration // the longest lease of any node, this one's included
+	until        Instant       // deadline of the latest session: what ran by it is gone by then
+	dirty        bool          // something that decisions depend on has changed
+	wakeAt       Instant       // when time alone will change a decision
+	actions      []Action
 }
 
 // New makes the machine of one agent process. Its barrier begins now.
@@ -114,6 +115,8 @@ func (m *Machine) absorb(ev Event) {
 		m.heard(ev.Beat)
 	case Disconnected:
 		m.disconnected(ev.Node)
+	case Certified:
+		m.certified(ev)
 	case RefusedBy:
 		m.refusedBy(ev.Node)
 	case Slept:

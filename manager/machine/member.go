@@ -175,6 +175,30 @@ func (m *Machine) disconnected(n node.Name) {
 	}
 }
 
+// certified takes a hint: the node is suspected, and its cell is read from the
+// leader. A certificate of another life than the one that the cell names, made
+// up or late, is counted and changes nothing.
+func (m *Machine) certified(ev Certified) {
+	mb := m.memberOf[ev.Node]
+	if mb == nil || mb.rev >= ev.Rev {
+		m.certsIgnored++
+		return
+	}
+	if rec := mb.liveCell(); rec == nil || rec.Session != ev.Session || rec.Agent != ev.Agent {
+		m.certsIgnored++
+		return
+	}
+	if mb.present() && mb.agent == ev.Agent {
+		m.suspected(mb, "its warden says that it is gone")
+	}
+	if mb.req == nil {
+		mb.req = &request{op: opConfirm, member: mb, settled: true, write: policy.Write{
+			Cell: policy.Cell{Key: policy.NodeKey(mb.name)}, Expect: ^policy.Revision(0),
+		}}
+		m.touch()
+	}
+}
+
 func (m *Machine) refusedBy(n node.Name) {
 	if n != m.cfg.Self {
 		m.member(n).refused = true

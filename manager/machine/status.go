@@ -21,6 +21,9 @@ type Status struct {
 	Trusted bool    // the bucket is known and acted on
 	Nodes   []NodeStatus
 	Apps    []AppStatus
+
+	// CertificatesIgnored counts those about no life that is known as live.
+	CertificatesIgnored uint64
 }
 
 // NodeState is the state of a node as this one sees it.
@@ -88,6 +91,7 @@ func (m *Machine) Status() Status {
 	s := Status{
 		Node: m.cfg.Self, Phase: m.phase(), Waiting: m.waitingFor(), Missing: m.missing(),
 		Session: m.session.id, Fence: m.session.deadline, Trusted: m.mayWrite(),
+		CertificatesIgnored: m.certsIgnored,
 	}
 	s.Nodes = append(s.Nodes, m.selfStatus())
 	for _, mb := range m.members {

@@ -18,6 +18,9 @@ func Prove(rec policy.SessionRecord) (gone bool, err error) {
 	if err != nil || !gone {
 		return false, err
 	}
+	if watched(groups) {
+		return false, nil
+	}
 	for _, g := range groups {
 		alive, err := g.Alive()
 		if err != nil {
@@ -33,11 +36,16 @@ func Prove(rec policy.SessionRecord) (gone bool, err error) {
 // KillLeftovers sends SIGKILL to the process groups that a dead agent left
 // behind, and returns how many living processes they had. It kills nothing
 // while the agent lives, and nothing that it can't recognize; an error says so.
-// Whether they are gone is for Prove to say.
-func KillLeftovers(rec policy.SessionRecord) (killed int, err error) {
+// Whether they are gone is for Prove to say. As long as the agent's warden is
+// there, which is at the same work and quicker, nothing is killed, unless it is
+// said to be late: then it is killed, too.
+func KillLeftovers(rec policy.SessionRecord, wardenLate bool) (killed int, err error) {
 	groups, _, err := leftBehind(rec)
 	if err != nil {
 		return 0, err
+	}
+	if !wardenLate && watched(groups) {
+		return 0, nil
 	}
 	var errs []error
 	for _, g := range groups {
@@ -46,6 +54,20 @@ func KillLeftovers(rec policy.SessionRecord) (killed int, err error) {
 		errs = append(errs, err)
 	}
 	return killed, errors.Join(errs...)
+}
+
+// watched reports whether the dead agent's warden is alive, which is a look at
+// one process and not at all of the host's.
+func watched(groups []Group) bool {
+	for _, g := range groups {
+		if g.App != "" {
+			continue
+		}
+		if p, err := Find(g.PGID); err == nil && p.StartTime == g.StartTime && !p.Gone() {
+			return true
+		}
+	}
+	return false
 }
 
 // leftBehind lists the groups of a dead agent, those known to be gone left out.

@@ -22,7 +22,7 @@ func Host() (policy.Host, error) { return policy.Host{}, noProof() }
 func Prove(policy.SessionRecord) (gone bool, err error) { return false, noProof() }
 
 // KillLeftovers kills nothing on this system.
-func KillLeftovers(policy.SessionRecord) (killed int, err error) { return 0, noProof() }
+func KillLeftovers(policy.SessionRecord, bool) (killed int, err error) { return 0, noProof() }
 
 // Alive has no answer on this system.
 func (g Group) Alive() (bool, error) { return true, noProof() }

@@ -26,7 +26,7 @@ func TestSnippetsLoad(t *testing.T) {
 		for _, m := range block.FindAllStringSubmatch(string(src), -1) {
 			before, language, text := m[1], m[2], m[3]
 			switch language {
-			case "", "mermaid":
+			case "", "mermaid", "ini": // ini: for systemd
 			case "erlang", "yaml":
 				if before == notConfiguration {
 					continue

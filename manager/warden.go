@@ -1,0 +1,252 @@
+package manager
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+
+	"github.com/seed7529eb29/regent/bus"
+	"github.com/seed7529eb29/regent/bus/cred"
+	"github.com/seed7529eb29/regent/kv"
+	"github.com/seed7529eb29/regent/manager/machine"
+	"github.com/seed7529eb29/regent/manager/osproc"
+	"github.com/seed7529eb29/regent/manager/warden"
+	"github.com/seed7529eb29/regent/policy"
+)
+
+// Main must be called first thing in main by a program that is a node. The
+// processes that a node starts begin as copies of the program: an app's command,
+// which binds its life to the node's before it becomes the command, and the
+// node's warden, which ends what a killed node leaves behind and proves it. A
+// program that does not call it can run apps in Go alone, without a warden.
+func Main() {
+	osproc.Main()
+	warden.Main(func(l warden.Life, log *slog.Logger) (warden.Certifier, error) { return newCertifier(l, log) })
+}
+
+// WardenMode says how much a node relies on its warden.
+type WardenMode string
+
+// Warden modes.
+const (
+	WardenAuto    WardenMode = "auto"    // one is kept; without one for a renewal period apps start all the same
+	WardenOff     WardenMode = "off"     // none: the lease and the kernel's timer alone
+	WardenRequire WardenMode = "require" // apps don't start without one
+)
+
+// reach is how a warden gets to the cluster. It is secret.
+type reach struct {
+	URLs    []string `json:"urls"`              // the agent's own server last: it dies with the agent
+	Derived string   `json:"derived,omitempty"` // of the cookie, where the servers are the nodes'
+	Creds   string   `json:"creds,omitempty"`   // file
+	User    string   `json:"user,omitempty"`    // user:password or token, as in a URL
+}
+
+// openWarden starts the node's second process.
+func (p *parts) openWarden() error {
+	n := p.node
+	if n.opts.Shared || n.opts.Warden == WardenOff {
+		return nil
+	}
+	r := reach{URLs: slices.Clone(n.plan.clientURLs), Creds: n.opts.Creds}
+	if !n.plan.external {
+		r.Derived = n.opts.Cookie.Derived()
+		if n.plan.voter {
+			r.URLs = append(r.URLs[1:], r.URLs[0])
+		}
+	}
+	if n.plan.login != nil {
+		r.User = n.plan.login.String()
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("warden: %w", err)
+	}
+	p.warden, err = warden.Start(warden.Options{
+		Life:   warden.Life{Cluster: n.opts.Cluster, Node: n.plan.self, Agent: p.id, TTL: n.plan.lease.TTL, Reach: text},
+		Groups: p.groups, Renew: n.plan.lease.Renew, Late: n.plan.lease.Late, Log: n.log,
+		Required: n.opts.Warden == WardenRequire, Cgroup: "regent-" + string(p.id),
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrOptions, err)
+	}
+	p.stops = append(p.stops, p.warden.Close)
+	return nil
+}
+
+// ledger is told of every process group before it executes anything.
+func (p *parts) ledger() osproc.Ledger {
+	if p.warden != nil {
+		return p.warden
+	}
+	return p.groups
+}
+
+// certifier is a warden's way to the records.
+type certifier struct {
+	life warden.Life
+	log  *slog.Logger
+	stop context.CancelFunc
+	open chan *records // one, when it is there
+}
+
+// records are a connection and what is reached through it.
+type records struct {
+	conn   *bus.Conn
+	store  *kv.Store
+	ledger *kv.Ledger
+}
+
+func newCertifier(l warden.Life, log *slog.Logger) (*certifier, error) {
+	var r reach
+	if err := json.Unmarshal(l.Reach, &r); err != nil {
+		return nil, fmt.Errorf("what the agent says of the cluster: %w", err)
+	}
+	login, err := r.login(l)
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	c := &certifier{life: l, log: log, stop: stop, open: make(chan *records, 1)}
+	go c.connect(ctx, bus.Options{URLs: r.URLs, Name: string(l.Node) + " warden", Login: login})
+	return c, nil
+}
+
+func (r *reach) login(l warden.Life) ([]nats.Option, error) {
+	switch {
+	case r.Derived != "":
+		a, err := cred.FromDerived(r.Derived, l.Cluster)
+		if err != nil {
+			return nil, err
+		}
+		return a.ConnOptions(cred.App, string(l.Node))
+	case r.Creds != "":
+		return []nats.Option{nats.UserCredentials(r.Creds)}, nil
+	case r.User != "":
+		u, err := url.Parse("nats://" + r.User + "@host")
+		if err != nil {
+			return nil, fmt.Errorf("what the agent says of its user: %w", err)
+		}
+		return []nats.Option{urlLogin(u.User)}, nil
+	}
+	return nil, nil
+}
+
+// connectAgain is the pause after an attempt that failed: the agent may be the
+// first of its cluster.
+const connectAgain = 500 * time.Millisecond
+
+func (c *certifier) connect(ctx context.Context, o bus.Options) {
+	for ctx.Err() == nil {
+		if r, err := c.tryConnect(ctx, o); err == nil {
+			c.open <- r
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(connectAgain):
+		}
+	}
+}
+
+func (c *certifier) tryConnect(ctx context.Context, o bus.Options) (*records, error) {
+	conn, err := bus.Dial(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	store, err := kv.Bind(ctx, conn.NATS(), kv.Options{Cluster: c.life.Cluster, Node: string(c.life.Node)})
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return &records{conn, store, kv.BindLedger(store)}, nil
+}
+
+// Close implements warden.Certifier.
+func (c *certifier) Close() {
+	c.stop()
+	select {
+	case r := <-c.open:
+		r.conn.Close()
+	default:
+	}
+}
+
+// Certify implements warden.Certifier: transition S4. The cell is read after the
+// deaths were confirmed, and exactly what was read is replaced, so that a
+// certificate can't hit another life.
+func (c *certifier) Certify(ctx context.Context) error {
+	var r *records
+	select {
+	case r = <-c.open:
+	case <-ctx.Done():
+		return fmt.Errorf("no connection: %w", context.Cause(ctx))
+	}
+	defer r.conn.Close()
+	for {
+		done, err := c.attempt(ctx, r)
+		if done {
+			return nil
+		}
+		if err != nil {
+			c.log.Warn("certificate", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(certifyAgain):
+		}
+	}
+}
+
+// One attempt at a certificate, and the pause after one that failed: a new
+// leader of the store is there within half a second.
+const (
+	certifyMax   = 400 * time.Millisecond
+	certifyAgain = 10 * time.Millisecond
+)
+
+// attempt reads and writes once. It is done when the cell says that the life is
+// over, or names another one. After anything else the cell is read again: a
+// write of unknown outcome is seen there, or voided by the next.
+func (c *certifier) attempt(ctx context.Context, r *records) (done bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, certifyMax)
+	defer cancel()
+	cell, err := r.store.Read(ctx, policy.NodeKey(c.life.Node))
+	if err != nil {
+		return false, err
+	}
+	if cell.Node == nil || cell.Node.Agent != c.life.Agent || cell.Node.State != policy.SessionLive {
+		return true, nil
+	}
+	dead := *cell.Node
+	dead.State = policy.SessionDead
+	cell.Node = &dead
+	rev, outcome, err := r.store.CAS(ctx, policy.Write{Cell: cell, Expect: cell.Rev, ID: uuid.NewString()})
+	if outcome != policy.OutcomeOK {
+		return false, err
+	}
+	c.announce(ctx, r, dead, rev)
+	return true, nil
+}
+
+// announce tells everybody, and writes it down; the record is what counts.
+func (c *certifier) announce(ctx context.Context, r *records, dead policy.SessionRecord, rev policy.Revision) {
+	cert := machine.Certified{Node: dead.Node, Session: dead.Session, Agent: dead.Agent, Rev: rev}
+	if err := bus.PublishCertificate(r.conn.NATS(), bus.Cluster(c.life.Cluster), cert); err != nil {
+		c.log.Warn("certificate", "err", err)
+	}
+	_, err := r.ledger.Append(ctx, kv.Event{
+		Time: time.Now().UTC(), Type: kv.Certified, Node: dead.Node, Detail: "by its warden: its processes are gone",
+	}, string(dead.Session)+"-certified")
+	if err != nil {
+		c.log.Warn("history", "err", err)
+	}
+}

@@ -1,0 +1,123 @@
+package warden
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// cgroups makes a cgroup for each group, where that is allowed: what leaves its
+// process group (setsid) stays in it, and it can be killed as a whole.
+type cgroups struct{ dir string }
+
+// errNoCgroups says why there are none.
+var errNoCgroups = errors.New("no cgroups to put apps in")
+
+// openCgroups makes a directory for a life below this process's own cgroup of
+// version 2, and makes sure that it can be used.
+func openCgroups(name string) (*cgroups, error) {
+	own, err := ownCgroup()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoCgroups, err)
+	}
+	c := &cgroups{filepath.Join(own, name)}
+	if err := os.Mkdir(c.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoCgroups, err)
+	}
+	if f, err := os.OpenFile(filepath.Join(c.dir, "cgroup.kill"), os.O_WRONLY, 0); err != nil {
+		c.close()
+		return nil, fmt.Errorf("%w: %w", errNoCgroups, err)
+	} else {
+		_ = f.Close()
+	}
+	return c, nil
+}
+
+// ownCgroup is the directory of this process's cgroup of version 2, wherever
+// that hierarchy is mounted.
+func ownCgroup() (string, error) {
+	mount, err := cgroupMount()
+	if err != nil {
+		return "", err
+	}
+	text, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(text)) {
+		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
+			return filepath.Join(mount, path), nil
+		}
+	}
+	return "", errors.New("this process is in no cgroup of version 2")
+}
+
+func cgroupMount() (string, error) {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		// 36 35 98:0 /root /mount/point options - type source options
+		before, after, _ := strings.Cut(s.Text(), " - ")
+		if fields := strings.Fields(before); len(fields) > 4 && strings.HasPrefix(after, "cgroup2 ") {
+			return fields[4], nil
+		}
+	}
+	return "", errors.New("cgroups of version 2 are not mounted")
+}
+
+// place moves a process, and so all that it will start, into a cgroup of its
+// own. It is the caller's child and has not executed anything yet.
+func (c *cgroups) place(pid int) (dir string, err error) {
+	dir = filepath.Join(c.dir, strconv.Itoa(pid))
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {
+		_ = os.Remove(dir)
+		return "", err
+	}
+	return dir, nil
+}
+
+// close removes the directory, which must be empty.
+func (c *cgroups) close() { _ = os.Remove(c.dir) }
+
+func killCgroup(dir string) {
+	if dir != "" {
+		_ = os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0)
+	}
+}
+
+// emptyCgroup reports whether no living process is in it. A zombie is no longer
+// in it. One that is not there any more is empty.
+func emptyCgroup(dir string) bool {
+	if dir == "" {
+		return true
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "cgroup.events"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return true
+	}
+	return err == nil && strings.Contains(string(text), "populated 0")
+}
+
+// removeCgroup removes what is empty; the kernel may take a moment to see that.
+func removeCgroup(dir string) {
+	for range removeTries {
+		if err := os.Remove(dir); err == nil || errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+const removeTries = 20

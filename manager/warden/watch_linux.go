@@ -1,0 +1,218 @@
+package warden
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/seed7529eb29/regent/manager/lastresort"
+	"github.com/seed7529eb29/regent/manager/samehost"
+)
+
+// watch is a warden at work.
+type watch struct {
+	agent   *agent
+	socket  net.Conn
+	in      chan frame // closed when the socket has ended
+	alarm   *alarm
+	last    *lastresort.Timer // ends this process if it stands still
+	connect Connect
+	log     *slog.Logger
+
+	life   *Life
+	cert   Certifier
+	groups []group
+	armed  time.Duration // 0: never
+}
+
+func newWatch(pid int, connect Connect, log *slog.Logger) (*watch, error) {
+	w := &watch{connect: connect, log: log, in: make(chan frame)}
+	var err error
+	if w.agent, err = openAgent(pid); err != nil {
+		return nil, err
+	}
+	file := os.NewFile(fdSocket, "agent")
+	if w.socket, err = net.FileConn(file); err != nil {
+		return nil, fmt.Errorf("socket to the agent: %w", err)
+	}
+	_ = file.Close()
+	if w.alarm, err = newAlarm(); err != nil {
+		return nil, err
+	}
+	if w.last, err = lastresort.New(); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// run returns when there is nothing left to watch or to say.
+func (w *watch) run() error {
+	go w.read(frames(w.socket))
+	go w.alarm.ring()
+	for {
+		select {
+		case f, open := <-w.in:
+			if !open {
+				return w.avenge("the agent is gone")
+			}
+			if f.Bye {
+				w.acknowledge(f.Seq)
+				return nil
+			}
+			w.take(f)
+		case <-w.alarm.rung:
+			if w.due() {
+				return w.avenge("the agent's right to run apps has run out")
+			}
+		}
+	}
+}
+
+// read passes on what comes. What is no message of ours ends it as death does:
+// there is no agent to be trusted at the other end.
+func (w *watch) read(lines *bufio.Scanner) {
+	defer close(w.in)
+	for lines.Scan() {
+		f, err := decode(lines.Bytes())
+		if err != nil {
+			w.log.Error("socket", "err", err)
+			return
+		}
+		w.in <- f
+	}
+}
+
+func (w *watch) take(f frame) {
+	switch {
+	case f.Life != nil:
+		w.meet(*f.Life)
+	case f.Add != nil:
+		w.groups = append(w.groups, *f.Add)
+	case f.Gone != nil:
+		w.groups = slices.DeleteFunc(w.groups, func(g group) bool { return g.group() == f.Gone.group() })
+	case f.Arm != nil:
+		w.arm(*f.Arm)
+	}
+	w.acknowledge(f.Seq)
+}
+
+func (w *watch) meet(l Life) {
+	w.life = &l
+	w.log = w.log.With("node", string(l.Node))
+	cert, err := w.connect(l, w.log)
+	if err != nil {
+		w.log.Error("no way to the cluster: the end of this agent will be seen by its lease alone", "err", err)
+		return
+	}
+	w.cert = cert
+}
+
+func (w *watch) arm(a arm) {
+	w.armed = a.At
+	if err := errors.Join(w.alarm.set(a.At), w.last.Arm(a.Last)); err != nil {
+		w.log.Error("alarm", "err", err)
+	}
+}
+
+// ackMax bounds how long an agent that does not read can hold a warden up.
+const ackMax = 100 * time.Millisecond
+
+func (w *watch) acknowledge(seq uint64) {
+	text, err := encode(frame{Ack: seq})
+	if err != nil {
+		return // seq is never 0
+	}
+	_ = w.socket.SetWriteDeadline(time.Now().Add(ackMax))
+	_, _ = w.socket.Write(text) // the end of the socket is noticed by read
+}
+
+// mercy is for a message that has come and was not read yet, on a busy host.
+const mercy = 5 * time.Millisecond
+
+// due reports whether the deadline has passed, what has been sent included.
+func (w *watch) due() bool {
+	wait := time.NewTimer(mercy)
+	defer wait.Stop()
+	for w.passed() {
+		select {
+		case f, open := <-w.in:
+			if !open || f.Bye {
+				return true
+			}
+			w.take(f)
+		case <-wait.C:
+			return w.passed()
+		}
+	}
+	return false
+}
+
+func (w *watch) passed() bool { return w.armed > 0 && samehost.Boottime() >= w.armed }
+
+// avenge ends the agent and all that it has started, and says so when it is
+// proved.
+func (w *watch) avenge(why string) error {
+	begin := time.Now()
+	_ = w.last.Arm(0)
+	w.agent.kill()
+	for _, g := range w.groups {
+		g.kill()
+	}
+	if w.life == nil {
+		return nil // it had not even said who it is
+	}
+	patience := 2 * w.life.TTL
+	if !w.gone(begin.Add(patience)) {
+		return errors.New("what SIGKILL does not end is still there: nothing is certified")
+	}
+	killed := time.Since(begin)
+	w.log.Warn("agent and apps are gone", "cause", why, "groups", len(w.groups), "took", killed)
+	if w.cert == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := w.cert.Certify(ctx); err != nil {
+		return fmt.Errorf("certify: %w", err)
+	}
+	w.log.Info("certified", "took", time.Since(begin)-killed)
+	w.cert.Close()
+	return nil
+}
+
+// Between two looks at what was killed.
+const (
+	lookFirst  = 500 * time.Microsecond
+	lookMax    = 20 * time.Millisecond
+	alarmAfter = time.Second // SIGKILL takes milliseconds
+)
+
+// gone waits until the agent and all groups are confirmed gone.
+func (w *watch) gone(until time.Time) bool {
+	w.agent.wait(time.Until(until))
+	pause, begin, warned := lookFirst, time.Now(), false
+	for {
+		w.groups = slices.DeleteFunc(w.groups, group.gone)
+		if w.agent.gone() && len(w.groups) == 0 {
+			return true
+		}
+		if time.Now().After(until) {
+			return false
+		}
+		if !warned && time.Since(begin) > alarmAfter {
+			warned = true
+			w.log.Error("SIGKILL does not end it", "agent gone", w.agent.gone(), "groups", w.groups)
+		}
+		time.Sleep(pause)
+		pause = min(2*pause, lookMax)
+		for _, g := range w.groups {
+			g.kill() // one that was forking
+		}
+	}
+}

@@ -383,13 +383,15 @@ func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 	n := p.node
 	l := n.plan.lease
 	n.log.Info("lease", "ttl", l.TTL, "renewal", l.Renew, "fence", l.Fence(), "kv_outage", l.KVOutage, "failover_at_most", l.FailoverMax())
+	ready := n.nursery()
+	p.stops = append(p.stops, ready.Close)
 	a, err := agent.New(agent.Options{
 		Machine: n.machineConfig(p, memory),
 		Cluster: n.opts.Cluster,
 		Store:   p.store, Bus: p.bus, Ledger: p.store,
 		Disk:    disk{state, n.opts.Name},
 		Prover:  newProver(l.Renew, n.log),
-		Runners: n.runners(p.ledger()),
+		Runners: n.runners(p.ledger(), ready),
 		Clock:   clock{},
 		Last:    p.lastResort(),
 		Logger:  n.log,

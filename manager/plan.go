@@ -302,15 +302,30 @@ func (n *Node) defined(a *config.App) bool {
 	return len(a.Command) > 0 || n.opts.Apps[string(a.Name)] != nil
 }
 
+// readyMax is how many processes wait to become commands. When a node dies its
+// apps spread; those beyond this number begin as they come.
+const readyMax = 2
+
+// nursery keeps as many processes ready as there may be commands to start.
+func (n *Node) nursery() *osproc.Nursery {
+	commands := 0
+	for i := range n.opts.Config.Apps {
+		if a := &n.opts.Config.Apps[i]; len(a.Command) > 0 && n.opts.Apps[string(a.Name)] == nil {
+			commands++
+		}
+	}
+	return osproc.NewNursery(min(commands, readyMax))
+}
+
 // runners gives each app what runs it: the Go program's own, else a command.
-func (n *Node) runners(ledger osproc.Ledger) func(policy.App) (app.Runner, bool) {
+func (n *Node) runners(ledger osproc.Ledger, ready *osproc.Nursery) func(policy.App) (app.Runner, bool) {
 	table := map[policy.App]app.Runner{}
 	for i := range n.opts.Config.Apps {
 		a := &n.opts.Config.Apps[i]
 		if newApp := n.opts.Apps[string(a.Name)]; newApp != nil {
 			table[a.Name] = app.Go{New: newApp, StopTimeout: a.Stop.Timeout, Abort: n.opts.Abort}
 		} else if len(a.Command) > 0 {
-			table[a.Name] = n.command(a, ledger)
+			table[a.Name] = n.command(a, ledger, ready)
 		}
 	}
 	return func(name policy.App) (app.Runner, bool) {
@@ -319,7 +334,7 @@ func (n *Node) runners(ledger osproc.Ledger) func(policy.App) (app.Runner, bool)
 	}
 }
 
-func (n *Node) command(a *config.App, ledger osproc.Ledger) app.Runner {
+func (n *Node) command(a *config.App, ledger osproc.Ledger, ready *osproc.Nursery) app.Runner {
 	env := map[string]string{}
 	for _, v := range a.Env {
 		env[v.Name] = v.Value
@@ -330,7 +345,7 @@ func (n *Node) command(a *config.App, ledger osproc.Ledger) app.Runner {
 			Args: a.Command, Env: env, Dir: a.Dir,
 			StopSignal: stopSignal, StopTimeout: a.Stop.Timeout,
 		},
-		Ledger: ledger,
+		Ledger: ledger, Nursery: ready,
 		Output: func(l osproc.Line) { n.output(Line{App: a.Name, Stderr: l.Stream == osproc.Stderr, Text: l.Text}) },
 	}
 }

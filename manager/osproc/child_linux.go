@@ -16,20 +16,19 @@ import (
 // child is a process that waits to become a command, and later its group. From
 // its birth until reap its number belongs to it, dead or alive.
 type child struct {
-	plan   plan
 	proc   *os.Process
 	group  samehost.Group
-	gate   pipe // this process writes: go on
+	gate   pipe // this process writes: what to become
 	report pipe // the child writes: what it was about to do, and why not
 }
 
 // spawn starts this program again, in a new process group; see Main for what
 // happens there.
-func spawn(p plan, stdio []*os.File) (*child, error) {
+func spawn(stdio []*os.File) (*child, error) {
 	if !mainCalled.Load() {
 		return nil, ErrNoMain
 	}
-	c := &child{plan: p}
+	c := &child{}
 	if err := c.open(); err != nil {
 		return nil, err
 	}
@@ -57,10 +56,9 @@ func (c *child) open() (err error) {
 func (c *child) close() { c.gate.close(); c.report.close() }
 
 func (c *child) start(stdio []*os.File) (err error) {
-	argv := append([]string{shimName, c.plan.dir, c.plan.path}, c.plan.args...)
 	// Not the path of the program: it may have been replaced since.
-	c.proc, err = os.StartProcess("/proc/self/exe", argv, &os.ProcAttr{
-		Env:   append(c.plan.env, shimParent+"="+strconv.Itoa(os.Getpid())),
+	c.proc, err = os.StartProcess("/proc/self/exe", []string{shimName}, &os.ProcAttr{
+		Env:   []string{shimParent + "=" + strconv.Itoa(os.Getpid())},
 		Files: append(stdio, c.gate.r, c.report.w),
 		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
 	})
@@ -68,7 +66,7 @@ func (c *child) start(stdio []*os.File) (err error) {
 		if e, ok := errors.AsType[*fs.PathError](err); ok {
 			err = e.Err
 		}
-		return fmt.Errorf("start a process for %q: %w", c.plan.path, err)
+		return fmt.Errorf("start a process: %w", err)
 	}
 	c.group.PGID = c.proc.Pid
 	leader, err := samehost.Find(c.proc.Pid)
@@ -82,14 +80,14 @@ func (c *child) start(stdio []*os.File) (err error) {
 }
 
 // release lets the child become the command. It returns nil when it has.
-func (c *child) release() error {
-	_, _ = c.gate.w.Write([]byte{0}) // to a dead child in vain, as the report tells
+func (c *child) release(p plan) error {
+	_, _ = c.gate.w.Write(p.pack()) // to a dead child in vain, as the report tells
 	text, err := c.report.message()
 	c.close()
 	if err != nil {
 		return err
 	}
-	return parseReport(text, c.plan)
+	return parseReport(text, p)
 }
 
 // awaitLeader returns when the first process of the group has ended, and leaves
@@ -121,4 +119,10 @@ func (c *child) reap() *os.ProcessState {
 	}
 	c.close()
 	return state
+}
+
+// alive reports whether a child that waits at its gate is still there.
+func (c *child) alive() bool {
+	p, err := samehost.Find(c.group.PGID)
+	return err == nil && !p.Gone()
 }

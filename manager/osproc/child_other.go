@@ -26,7 +26,7 @@ func spawn(p plan, stdio []*os.File) (*child, error) {
 }
 
 // release has nothing to do: the command is running.
-func (c *child) release() error { return nil }
+func (c *child) release(plan) error { return nil }
 
 func (c *child) awaitLeader() {
 	state, err := c.proc.Wait()

@@ -28,7 +28,7 @@ func spawn(p plan, stdio []*os.File) (*child, error) {
 }
 
 // release has nothing to do: the command is running.
-func (c *child) release() error { return nil }
+func (c *child) release(plan) error { return nil }
 
 // awaitLeader reaps the first process. From here on only its other members
 // keep the group's number from being used again.

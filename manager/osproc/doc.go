@@ -9,8 +9,9 @@
 //
 //   - The group is in the [Ledger] before the command is executed. The child
 //     begins as this very program ([Main]), which waits on a pipe until the
-//     ledger has the group, and then becomes the command. If this process dies
-//     in between, the pipe ends and so does the child.
+//     ledger has the group and it is told what to become. If this process dies
+//     in between, the pipe ends and so does the child. A [Nursery] has such
+//     children ready, so that a start does not wait for a process to begin.
 //   - The kernel kills the command when this process dies (PR_SET_PDEATHSIG).
 //     The signal follows the thread that started the child, so the goroutine
 //     that does so keeps its thread to itself until the child is gone. It

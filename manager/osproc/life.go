@@ -1,6 +1,7 @@
 package osproc
 
 import (
+	"errors"
 	"os"
 	"runtime"
 	"time"
@@ -26,32 +27,50 @@ func (i *instance) tryLive() error {
 	if err != nil {
 		return err
 	}
-	s, err := newStreams()
+	b, err := i.runner.Nursery.birth(p)
 	if err != nil {
 		return err
 	}
-	c, err := spawn(p, s.child)
-	if err != nil {
-		s.close()
+	if again := i.inhabit(b, p); !again {
+		return nil
+	}
+	if b, err = bear(p, nothing); err != nil {
 		return err
 	}
-	s.pass(i.runner.Output)
-	i.exit = i.outlive(c)
-	s.drain()
+	i.inhabit(b, p)
 	return nil
 }
 
+// inhabit is the life of the instance in one child. It asks for another one when
+// the child, which had waited, had died before it was told anything: then
+// nothing was started.
+func (i *instance) inhabit(b *born, p plan) (again bool) {
+	defer b.free()
+	b.streams.pass(i.runner.Output)
+	var err error
+	i.exit, err = i.outlive(b.child, p)
+	b.streams.drain()
+	return b.waited && errors.Is(err, errNoCommandYet) && !i.isKilled()
+}
+
+func (i *instance) isKilled() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.stopping || i.killed != nil
+}
+
 // outlive is the life of a child, from its birth until its whole group is gone.
-func (i *instance) outlive(c *child) app.Exit {
+// The error is that of a start that failed.
+func (i *instance) outlive(c *child, p plan) (app.Exit, error) {
 	c.group.App = i.start.App
 	i.adopt(c)
 	err := i.runner.Ledger.Add(c.group)
 	if err == nil {
-		err = c.release()
+		err = c.release(p)
 	}
 	up := i.ready(err)
 	if !up {
-		i.Kill(err) // or again, since the first kill may have come before adopt
+		c.kill()
 	}
 	c.awaitLeader()
 	end := i.ending()
@@ -59,9 +78,9 @@ func (i *instance) outlive(c *child) app.Exit {
 	state := i.reap(c)
 	i.runner.Ledger.Remove(c.group)
 	if !up {
-		return i.notStarted(err)
+		return i.notStarted(err), err
 	}
-	return end.exit(state)
+	return end.exit(state), nil
 }
 
 // adopt puts the child in the reach of Stop and Kill.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -102,7 +103,7 @@ func TestFailedStartIsReportedInWords(t *testing.T) {
 		{"no interpreter", Command{Args: []string{write("script", "#!/no/such/shell\n", 0o755)}}, fs.ErrNotExist, "interpreter"},
 		{"directory missing", Command{Args: []string{"true"}, Dir: dir + "/none"}, fs.ErrNotExist, dir + "/none"},
 		{"directory is a file", Command{Args: []string{"true"}, Dir: plain}, syscall.ENOTDIR, plain},
-		{"NUL in an argument", Command{Args: []string{"true", "a\x00"}}, syscall.EINVAL, "true"},
+		{"NUL in an argument", Command{Args: []string{"true", "a\x00"}}, syscall.EINVAL, "zero byte"},
 		{"too long", Command{Args: []string{"true", strings.Repeat("x", 1<<18)}}, syscall.E2BIG, "true"},
 	} {
 		r := newRig()
@@ -493,4 +494,82 @@ func TestStopWithoutATimeoutKills(t *testing.T) {
 	if e := i.Exit(); e.Normal {
 		t.Errorf("exit %+v", e)
 	}
+}
+
+// With a nursery an app's process is there before it is asked for, and is used
+// once; those that wait end with the nursery.
+func TestNursery(t *testing.T) {
+	n := NewNursery(2)
+	waiting := func(want int) []int {
+		t.Helper()
+		var pids []int
+		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+			if pids = children(t); len(pids) == want {
+				return pids
+			}
+		}
+		t.Fatalf("%d children wait, want %d", len(pids), want)
+		return nil
+	}
+	first := waiting(2)
+	r := shell("echo $$; exit 3")
+	r.Nursery = n
+	seen := map[string]bool{}
+	for range 4 {
+		if e := r.run(t).Exit(); e.Reason != "exit status 3" {
+			t.Errorf("exit %+v", e)
+		}
+		waiting(2)
+	}
+	for l := range strings.Lines(r.text()) {
+		seen[strings.TrimSpace(l)] = true
+	}
+	if len(seen) != 4 {
+		t.Errorf("four starts were %v", seen)
+	}
+	for _, pid := range first {
+		if !seen[strconv.Itoa(pid)] {
+			t.Errorf("child %d, which was ready, became nothing", pid)
+		}
+	}
+	one := waiting(2)[0] // what dies while it waits is passed over
+	if err := syscall.Kill(one, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if e := r.run(t).Exit(); e.Reason != "exit status 3" {
+			t.Errorf("exit %+v", e)
+		}
+	}
+	n.Close()
+	waiting(0)
+}
+
+// children are the living shims of this process.
+func children(t *testing.T) (pids []int) {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		line, err := os.ReadFile(f)
+		if err != nil || string(line) != shimName+"\x00" {
+			continue
+		}
+		stat, err := os.ReadFile(filepath.Join(filepath.Dir(f), "stat"))
+		if err != nil {
+			continue
+		}
+		_, after, _ := strings.Cut(string(stat), ") ") // state, parent, …
+		pid, errPID := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+		parent, errParent := strconv.Atoi(strings.Fields(after)[1])
+		if err := errors.Join(errPID, errParent); err != nil {
+			t.Fatal(err)
+		}
+		if parent == os.Getpid() && after[0] != 'Z' {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }

@@ -3,6 +3,8 @@ package osproc
 import (
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/seed7529eb29/regent/manager/app"
@@ -26,6 +28,11 @@ func newPlan(c Command, s app.Start) (plan, error) {
 		return plan{}, fmt.Errorf("working directory: %w", err)
 	}
 	p := plan{args: c.Args, dir: c.Dir, env: environment(os.Environ(), c, s)}
+	for _, text := range slices.Concat(p.args, p.env) {
+		if strings.Contains(text, "\x00") { // no system call takes that
+			return plan{}, fmt.Errorf("command: %q has a zero byte: %w", text, syscall.EINVAL)
+		}
+	}
 	var err error
 	if p.path, err = lookPath(c.Args[0], c.Dir, variable(p.env, "PATH")); err != nil {
 		return plan{}, fmt.Errorf("command: %w", err)

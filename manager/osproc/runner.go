@@ -50,6 +50,8 @@ type Runner struct {
 	Command Command
 	// Ledger must be set.
 	Ledger Ledger
+	// Nursery, if not nil, has processes ready for starts.
+	Nursery *Nursery
 	// Output is called for every line that the command prints, one call at a
 	// time per stream. It must not block: the command would, with its next
 	// line. nil drops the output.

@@ -1,11 +1,14 @@
 package osproc
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 
@@ -15,13 +18,11 @@ import (
 // mainCalled is set by Main in a program that is not a shim.
 var mainCalled atomic.Bool
 
-// A shim is this program with the variable shimParent (the pid of its parent)
-// and the arguments shimName, directory, path of the program, and what the
-// program gets as its arguments.
+// A shim is this program with its name as the only argument and the pid of its
+// parent as its only variable. What it is to become comes through its gate.
 const (
 	shimName   = "regent-exec"
 	shimParent = "REGENT_EXEC_PARENT"
-	shimArgs   = 3
 )
 
 // The descriptors of a shim beside the standard ones.
@@ -57,31 +58,58 @@ func becomeCommand(parent string) {
 	runtime.LockOSThread()
 	unix.CloseOnExec(fdGate)
 	unix.CloseOnExec(fdReport)
-	if len(os.Args) <= shimArgs || !awaitGate() || !bindToParent(parent) {
+	p, ok := awaitGate()
+	if !ok || !bindToParent(parent) {
 		return
 	}
-	dir, path, args := os.Args[1], os.Args[2], os.Args[shimArgs:]
-	if dir != "" {
-		if err := os.Chdir(dir); err != nil {
+	if p.dir != "" {
+		if err := os.Chdir(p.dir); err != nil {
 			report(stepDir, err)
 			return
 		}
 	}
-	_ = os.Unsetenv(shimParent)
 	report(stepExec, nil)
-	report(0, syscall.Exec(path, args, os.Environ()))
+	report(0, syscall.Exec(p.path, p.args, p.env))
 }
 
-// awaitGate waits for the one byte that says that the ledger has this group.
-// The end of the pipe is the end of the parent.
-func awaitGate() bool {
-	b := make([]byte, 1)
-	for {
-		n, err := unix.Read(fdGate, b)
-		if !errors.Is(err, unix.EINTR) {
-			return n == 1
-		}
+// awaitGate waits for the plan, which says that the ledger has this group. The
+// end of the pipe before its end is the end of the parent.
+func awaitGate() (plan, bool) {
+	gate := os.NewFile(fdGate, "gate")
+	size := make([]byte, sizeBytes)
+	if _, err := io.ReadFull(gate, size); err != nil {
+		return plan{}, false
 	}
+	text := make([]byte, binary.BigEndian.Uint32(size))
+	if _, err := io.ReadFull(gate, text); err != nil {
+		return plan{}, false
+	}
+	return unpack(string(text))
+}
+
+// A plan in the gate: its size, then its strings with a zero byte between
+// them, which none of them can contain.
+const (
+	sizeBytes = 4
+	zero      = "\x00"
+)
+
+func (p plan) pack() []byte {
+	fields := append([]string{p.dir, p.path, strconv.Itoa(len(p.args))}, p.args...)
+	text := strings.Join(append(fields, p.env...), zero)
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(text))), text...)
+}
+
+func unpack(text string) (plan, bool) {
+	f := strings.Split(text, zero)
+	if len(f) < 3 {
+		return plan{}, false
+	}
+	n, err := strconv.Atoi(f[2])
+	if rest := f[3:]; err == nil && n >= 0 && n <= len(rest) {
+		return plan{dir: f[0], path: f[1], args: rest[:n], env: rest[n:]}, true
+	}
+	return plan{}, false
 }
 
 // bindToParent makes the kernel kill this process when the thread that started
@@ -103,10 +131,6 @@ func report(step byte, err error) {
 	}
 	_, _ = unix.Write(fdReport, text)
 }
-
-// errNoCommandYet is the start of a child that ended as a shim: killed by
-// somebody, or out of memory.
-var errNoCommandYet = errors.New("the process ended before it could execute the command")
 
 // parseReport reads what a shim has reported when its end of the pipe is closed.
 // A successful exec ends the pipe as well as death does, so that the step must

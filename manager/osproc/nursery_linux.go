@@ -1,0 +1,120 @@
+package osproc
+
+import (
+	"os"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// Nursery keeps children ready: processes that wait to be told what to become,
+// so that a failover does not wait for one to begin. A nil Nursery keeps none.
+// Its methods may be called by any goroutine.
+type Nursery struct {
+	ready   chan *born
+	stop    chan struct{}
+	keepers sync.WaitGroup
+}
+
+// NewNursery begins to keep so many children ready. It returns nil, which keeps
+// none, where Main was not called.
+func NewNursery(size int) *Nursery {
+	if !mainCalled.Load() || size <= 0 {
+		return nil
+	}
+	n := &Nursery{ready: make(chan *born), stop: make(chan struct{})}
+	for range size {
+		n.begin(0)
+	}
+	return n
+}
+
+func (n *Nursery) begin(pause time.Duration) {
+	n.keepers.Add(1)
+	go n.keep(pause)
+}
+
+// Close ends the children that are waiting. Those that have become commands are
+// their instances' own.
+func (n *Nursery) Close() {
+	if n == nil {
+		return
+	}
+	close(n.stop)
+	n.keepers.Wait()
+}
+
+// birth gives a child: one that is ready, else a new one on the thread of the
+// calling goroutine, which must be its own until the child is freed.
+func (n *Nursery) birth(p plan) (*born, error) {
+	for n != nil {
+		select {
+		case b := <-n.ready:
+			if b.alive() {
+				b.waited = true
+				return b, nil
+			}
+			b.discard()
+			continue
+		default:
+		}
+		break
+	}
+	return bear(p, nothing)
+}
+
+// Refilling waits until the start that took a child is over; a keeper that
+// can't make one tries again.
+const (
+	refillPause = 200 * time.Millisecond
+	bearAgain   = 5 * time.Second
+)
+
+// keep makes one child, waits until it is taken, and holds its thread until it
+// is gone: the kernel's signal on the death of the parent follows the thread.
+func (n *Nursery) keep(pause time.Duration) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	freed := make(chan struct{})
+	for n.rest(pause) {
+		b, err := bear(plan{}, sync.OnceFunc(func() { close(freed) }))
+		if err != nil {
+			pause = bearAgain // whoever starts an app without it says why
+			continue
+		}
+		select {
+		case n.ready <- b:
+			n.begin(refillPause)
+			n.keepers.Done() // not to be waited for: the child may live for long
+			<-freed
+			return
+		case <-n.stop:
+			b.discard()
+		}
+		break
+	}
+	n.keepers.Done()
+}
+
+// rest waits, and reports whether to go on.
+func (n *Nursery) rest(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-n.stop:
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// discard ends a child that has become nothing.
+func (b *born) discard() {
+	b.kill()
+	b.awaitLeader()
+	b.reap()
+	b.streams.close()
+	b.free()
+}
+
+func spawnFor(_ plan, stdio []*os.File) (*child, error) { return spawn(stdio) }

@@ -1,0 +1,18 @@
+//go:build !linux
+
+package osproc
+
+import "os"
+
+// Nursery keeps nothing on this system: a child is its command at once.
+type Nursery struct{}
+
+// NewNursery returns nil.
+func NewNursery(int) *Nursery { return nil }
+
+// Close does nothing.
+func (n *Nursery) Close() {}
+
+func (n *Nursery) birth(p plan) (*born, error) { return bear(p, nothing) }
+
+func spawnFor(p plan, stdio []*os.File) (*child, error) { return spawn(p, stdio) }

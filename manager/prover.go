@@ -16,38 +16,46 @@ type prover struct {
 	patience time.Duration // with a warden
 	log      *slog.Logger
 
-	mu    sync.Mutex
-	asked map[policy.Nonce]time.Time // first
+	mu   sync.Mutex
+	dead map[policy.Nonce]time.Time // when an agent was first seen to be gone
 }
 
 func newProver(patience time.Duration, log *slog.Logger) *prover {
-	return &prover{patience: patience, log: log, asked: map[policy.Nonce]time.Time{}}
+	return &prover{patience: patience, log: log, dead: map[policy.Nonce]time.Time{}}
 }
 
 func (p *prover) Prove(rec policy.SessionRecord) bool {
+	if gone, err := samehost.AgentGone(rec); !gone {
+		p.debug(rec, err)
+		return false
+	}
 	if _, err := samehost.KillLeftovers(rec, p.late(rec.Agent)); err != nil && !errors.Is(err, samehost.ErrNoProof) {
 		p.log.Warn("end leftovers", "node", string(rec.Node), "err", err)
 	}
 	gone, err := samehost.Prove(rec)
+	p.debug(rec, err)
+	return gone
+}
+
+func (p *prover) debug(rec policy.SessionRecord, err error) {
 	if err != nil {
 		p.log.Debug("no proof", "node", string(rec.Node), "err", err)
 	}
-	return gone
 }
 
 // lives bounds how many are remembered: a node asks about few at a time.
 const lives = 1000
 
-// late reports whether the warden of this agent has had its time.
+// late reports whether the warden of this dead agent has had its time.
 func (p *prover) late(agent policy.Nonce) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	first, known := p.asked[agent]
+	first, known := p.dead[agent]
 	if !known {
-		if len(p.asked) >= lives {
-			clear(p.asked)
+		if len(p.dead) >= lives {
+			clear(p.dead)
 		}
-		p.asked[agent] = time.Now()
+		p.dead[agent] = time.Now()
 		return false
 	}
 	return time.Since(first) > p.patience

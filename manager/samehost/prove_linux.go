@@ -33,6 +33,15 @@ func Prove(rec policy.SessionRecord) (gone bool, err error) {
 	return true, nil
 }
 
+// AgentGone reports whether the agent itself is gone, whatever it left behind.
+func AgentGone(rec policy.SessionRecord) (bool, error) {
+	if err := visible(rec); err != nil {
+		return false, err
+	}
+	alive, err := agentAlive(rec)
+	return err == nil && !alive, err
+}
+
 // KillLeftovers sends SIGKILL to the process groups that a dead agent left
 // behind, and returns how many living processes they had. It kills nothing
 // while the agent lives, and nothing that it can't recognize; an error says so.

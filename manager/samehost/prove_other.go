@@ -21,6 +21,9 @@ func Host() (policy.Host, error) { return policy.Host{}, noProof() }
 // Prove has no answer on this system.
 func Prove(policy.SessionRecord) (gone bool, err error) { return false, noProof() }
 
+// AgentGone has no answer on this system.
+func AgentGone(policy.SessionRecord) (bool, error) { return false, noProof() }
+
 // KillLeftovers kills nothing on this system.
 func KillLeftovers(policy.SessionRecord, bool) (killed int, err error) { return 0, noProof() }
 

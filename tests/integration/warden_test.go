@@ -61,7 +61,7 @@ func (g *guarded) boot(name string, more ...string) {
 func (g *guarded) runsOn(node string) []int {
 	g.t.Helper()
 	for deadline := time.Now().Add(runMax); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if pids := g.pids(node); len(pids) == 4 {
+		if pids := g.pids(node); len(pids) == len(roles) {
 			return pids
 		}
 	}
@@ -69,12 +69,20 @@ func (g *guarded) runsOn(node string) []int {
 	return nil
 }
 
+// roles are the parts of the tree; the last leaves its group.
+var roles = []string{"leader", "child", "orphan", "daemon"}
+
+// pids are the processes of the app on a node in the order of roles; they write
+// themselves down in any.
 func (g *guarded) pids(node string) (pids []int) {
-	for line := range strings.Lines(g.read("pids")) {
-		f := strings.Fields(line)
-		if len(f) == 3 && f[2] == node {
-			pid, _ := strconv.Atoi(f[0])
-			pids = append(pids, pid)
+	text := g.read("pids")
+	for _, role := range roles {
+		for line := range strings.Lines(text) {
+			f := strings.Fields(line)
+			if len(f) == 3 && f[1] == role && f[2] == node && strings.HasSuffix(line, "\n") {
+				pid, _ := strconv.Atoi(f[0])
+				pids = append(pids, pid)
+			}
 		}
 	}
 	return pids

@@ -383,7 +383,7 @@ func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 	n := p.node
 	l := n.plan.lease
 	n.log.Info("lease", "ttl", l.TTL, "renewal", l.Renew, "fence", l.Fence(), "kv_outage", l.KVOutage, "failover_at_most", l.FailoverMax())
-	ready := n.nursery()
+	ready := n.nursery(p.cradle())
 	p.stops = append(p.stops, ready.Close)
 	a, err := agent.New(agent.Options{
 		Machine: n.machineConfig(p, memory),

@@ -307,14 +307,14 @@ func (n *Node) defined(a *config.App) bool {
 const readyMax = 2
 
 // nursery keeps as many processes ready as there may be commands to start.
-func (n *Node) nursery() *osproc.Nursery {
+func (n *Node) nursery(cradle osproc.Cradle) *osproc.Nursery {
 	commands := 0
 	for i := range n.opts.Config.Apps {
 		if a := &n.opts.Config.Apps[i]; len(a.Command) > 0 && n.opts.Apps[string(a.Name)] == nil {
 			commands++
 		}
 	}
-	return osproc.NewNursery(min(commands, readyMax))
+	return osproc.NewNursery(min(commands, readyMax), cradle)
 }
 
 // runners gives each app what runs it: the Go program's own, else a command.

@@ -89,6 +89,14 @@ func (p *parts) ledger() osproc.Ledger {
 	return p.groups
 }
 
+// cradle is where processes are born; nil: nowhere in particular.
+func (p *parts) cradle() osproc.Cradle {
+	if p.warden != nil {
+		return p.warden
+	}
+	return nil
+}
+
 // certifier is a warden's way to the records.
 type certifier struct {
 	life warden.Life

@@ -14,6 +14,7 @@ import (
 )
 
 func main() {
+	manager.Main() // the node's second process begins as this program, too
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()

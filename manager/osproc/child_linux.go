@@ -22,9 +22,9 @@ type child struct {
 	report pipe // the child writes: what it was about to do, and why not
 }
 
-// spawn starts this program again, in a new process group; see Main for what
-// happens there.
-func spawn(stdio []*os.File) (*child, error) {
+// spawn starts this program again, in a new process group and in the cgroup
+// whose directory place is; see Main for what happens there.
+func spawn(stdio []*os.File, place *os.File) (*child, error) {
 	if !mainCalled.Load() {
 		return nil, ErrNoMain
 	}
@@ -32,7 +32,7 @@ func spawn(stdio []*os.File) (*child, error) {
 	if err := c.open(); err != nil {
 		return nil, err
 	}
-	err := c.start(stdio)
+	err := c.start(stdio, place)
 	// The child has its own copies; with these closed, the end of the child is
 	// the end of the pipe.
 	closeAll(c.gate.r, c.report.w)
@@ -55,12 +55,16 @@ func (c *child) open() (err error) {
 
 func (c *child) close() { c.gate.close(); c.report.close() }
 
-func (c *child) start(stdio []*os.File) (err error) {
+func (c *child) start(stdio []*os.File, place *os.File) (err error) {
+	sys := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if place != nil {
+		sys.UseCgroupFD, sys.CgroupFD = true, int(place.Fd())
+	}
 	// Not the path of the program: it may have been replaced since.
 	c.proc, err = os.StartProcess("/proc/self/exe", []string{shimName}, &os.ProcAttr{
 		Env:   []string{shimParent + "=" + strconv.Itoa(os.Getpid())},
 		Files: append(stdio, c.gate.r, c.report.w),
-		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+		Sys:   sys,
 	})
 	if err != nil {
 		if e, ok := errors.AsType[*fs.PathError](err); ok {

@@ -34,7 +34,7 @@ func (i *instance) tryLive() error {
 	if again := i.inhabit(b, p); !again {
 		return nil
 	}
-	if b, err = bear(p, nothing); err != nil {
+	if b, err = i.runner.Nursery.bear(p, nothing); err != nil {
 		return err
 	}
 	i.inhabit(b, p)

@@ -11,18 +11,20 @@ import (
 // so that a failover does not wait for one to begin. A nil Nursery keeps none.
 // Its methods may be called by any goroutine.
 type Nursery struct {
+	cradle  Cradle
 	ready   chan *born
 	stop    chan struct{}
 	keepers sync.WaitGroup
 }
 
-// NewNursery begins to keep so many children ready. It returns nil, which keeps
-// none, where Main was not called.
-func NewNursery(size int) *Nursery {
+// NewNursery begins to keep so many children ready; each is born in a place of
+// cradle, if that is not nil. It returns nil, which keeps none, where Main was
+// not called.
+func NewNursery(size int, cradle Cradle) *Nursery {
 	if !mainCalled.Load() || size <= 0 {
 		return nil
 	}
-	n := &Nursery{ready: make(chan *born), stop: make(chan struct{})}
+	n := &Nursery{cradle: cradle, ready: make(chan *born), stop: make(chan struct{})}
 	for range size {
 		n.begin(0)
 	}
@@ -60,7 +62,15 @@ func (n *Nursery) birth(p plan) (*born, error) {
 		}
 		break
 	}
-	return bear(p, nothing)
+	return n.bear(p, nothing)
+}
+
+// bear makes a child on the thread of the calling goroutine.
+func (n *Nursery) bear(p plan, free func()) (*born, error) {
+	if n == nil || n.cradle == nil {
+		return bear(p, nil, free)
+	}
+	return bear(p, n.cradle, free)
 }
 
 // Refilling waits until the start that took a child is over; a keeper that
@@ -77,7 +87,7 @@ func (n *Nursery) keep(pause time.Duration) {
 	defer runtime.UnlockOSThread()
 	freed := make(chan struct{})
 	for n.rest(pause) {
-		b, err := bear(plan{}, sync.OnceFunc(func() { close(freed) }))
+		b, err := n.bear(plan{}, sync.OnceFunc(func() { close(freed) }))
 		if err != nil {
 			pause = bearAgain // whoever starts an app without it says why
 			continue
@@ -112,9 +122,29 @@ func (n *Nursery) rest(d time.Duration) bool {
 func (b *born) discard() {
 	b.kill()
 	b.awaitLeader()
+	pgid := b.group.PGID
 	b.reap()
 	b.streams.close()
+	if b.cradle != nil {
+		b.cradle.Leave(pgid)
+	}
 	b.free()
 }
 
-func spawnFor(_ plan, stdio []*os.File) (*child, error) { return spawn(stdio) }
+// spawnFor starts a child in a place of the cradle.
+func spawnFor(_ plan, stdio []*os.File, cradle Cradle) (*child, error) {
+	if cradle == nil {
+		return spawn(stdio, nil)
+	}
+	place := cradle.Open()
+	c, err := spawn(stdio, place)
+	if place == nil {
+		return c, err
+	}
+	if err != nil {
+		cradle.Settle(place, 0)
+		return spawn(stdio, nil) // the place may be why
+	}
+	cradle.Settle(place, c.group.PGID)
+	return c, nil
+}

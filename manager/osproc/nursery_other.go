@@ -8,11 +8,13 @@ import "os"
 type Nursery struct{}
 
 // NewNursery returns nil.
-func NewNursery(int) *Nursery { return nil }
+func NewNursery(int, Cradle) *Nursery { return nil }
 
 // Close does nothing.
 func (n *Nursery) Close() {}
 
-func (n *Nursery) birth(p plan) (*born, error) { return bear(p, nothing) }
+func (n *Nursery) birth(p plan) (*born, error) { return bear(p, nil, nothing) }
 
-func spawnFor(p plan, stdio []*os.File) (*child, error) { return spawn(p, stdio) }
+func (n *Nursery) bear(p plan, free func()) (*born, error) { return bear(p, nil, free) }
+
+func spawnFor(p plan, stdio []*os.File, _ Cradle) (*child, error) { return spawn(p, stdio) }

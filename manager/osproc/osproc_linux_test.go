@@ -499,7 +499,7 @@ func TestStopWithoutATimeoutKills(t *testing.T) {
 // With a nursery an app's process is there before it is asked for, and is used
 // once; those that wait end with the nursery.
 func TestNursery(t *testing.T) {
-	n := NewNursery(2)
+	n := NewNursery(2, nil)
 	waiting := func(want int) []int {
 		t.Helper()
 		var pids []int

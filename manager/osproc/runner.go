@@ -2,6 +2,7 @@ package osproc
 
 import (
 	"errors"
+	"os"
 	"syscall"
 	"time"
 
@@ -43,6 +44,19 @@ type Ledger interface {
 	Remove(group samehost.Group)
 }
 
+// Cradle gives every child a place of its own from its first moment, in which
+// all that it ever starts stays: a cgroup. To move a process there later takes
+// milliseconds.
+type Cradle interface {
+	// Open makes a place and opens it; nil: there are none.
+	Open() *os.File
+	// Settle closes a place and says whose it is; 0: nobody's, the start failed.
+	// The ledger hears of the child later, or never.
+	Settle(place *os.File, pgid int)
+	// Leave says that a child that the ledger never heard of is gone.
+	Leave(pgid int)
+}
+
 var _ Ledger = (*samehost.Groups)(nil)
 
 // Runner starts instances of one command. It implements app.Runner.
@@ -50,7 +64,7 @@ type Runner struct {
 	Command Command
 	// Ledger must be set.
 	Ledger Ledger
-	// Nursery, if not nil, has processes ready for starts.
+	// Nursery, if not nil, has processes ready for starts, and their places.
 	Nursery *Nursery
 	// Output is called for every line that the command prints, one call at a
 	// time per stream. It must not block: the command would, with its next

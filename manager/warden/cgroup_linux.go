@@ -9,12 +9,16 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
 // cgroups makes a cgroup for each group, where that is allowed: what leaves its
 // process group (setsid) stays in it, and it can be killed as a whole.
-type cgroups struct{ dir string }
+type cgroups struct {
+	dir   string
+	count atomic.Uint64 // names them
+}
 
 // errNoCgroups says why there are none.
 var errNoCgroups = errors.New("no cgroups to put apps in")
@@ -26,7 +30,7 @@ func openCgroups(name string) (*cgroups, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoCgroups, err)
 	}
-	c := &cgroups{filepath.Join(own, name)}
+	c := &cgroups{dir: filepath.Join(own, name)}
 	if err := os.Mkdir(c.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoCgroups, err)
 	}
@@ -74,18 +78,17 @@ func cgroupMount() (string, error) {
 	return "", errors.New("cgroups of version 2 are not mounted")
 }
 
-// place moves a process, and so all that it will start, into a cgroup of its
-// own. It is the caller's child and has not executed anything yet.
-func (c *cgroups) place(pid int) (dir string, err error) {
-	dir = filepath.Join(c.dir, strconv.Itoa(pid))
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", err
+// open makes a cgroup and opens its directory, in which a process can be born.
+func (c *cgroups) open() (*os.File, error) {
+	dir := filepath.Join(c.dir, strconv.FormatUint(c.count.Add(1), 10))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {
+	f, err := os.Open(dir)
+	if err != nil {
 		_ = os.Remove(dir)
-		return "", err
 	}
-	return dir, nil
+	return f, err
 }
 
 // close removes the directory, which must be empty.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -19,12 +20,13 @@ type Client struct {
 	cgroups *cgroups // nil: none
 
 	mu      sync.Mutex
-	live    []*entry      // groups that are to be known
-	outbox  []message     // for the warden of now, in order
-	up      bool          // the warden of now has acknowledged all that came before it
-	since   time.Time     // with up false: since when
-	doom    time.Duration // as given to Arm
-	stale   bool          // the warden was not told doom yet
+	live    []*entry       // groups that are to be known
+	places  map[int]string // cgroups of processes that are no groups to be known yet
+	outbox  []message      // for the warden of now, in order
+	up      bool           // the warden of now has acknowledged all that came before it
+	since   time.Time      // with up false: since when
+	doom    time.Duration  // as given to Arm
+	stale   bool           // the warden was not told doom yet
 	closing bool
 	kick    chan struct{} // there is something to send
 	ended   chan struct{} // the last warden is gone
@@ -57,7 +59,7 @@ func Start(o Options) (*Client, error) {
 		o.Log.Info("no warden: Main was not called at the start of this program")
 		return nil, nil
 	}
-	c := &Client{opts: o, log: o.Log, since: time.Now(), kick: make(chan struct{}, 1), ended: make(chan struct{})}
+	c := &Client{opts: o, log: o.Log, places: map[int]string{}, since: time.Now(), kick: make(chan struct{}, 1), ended: make(chan struct{})}
 	if o.Cgroup != "" {
 		var err error
 		if c.cgroups, err = openCgroups(o.Cgroup); err != nil {
@@ -94,14 +96,10 @@ func (c *Client) Add(g samehost.Group) error {
 // it.
 func (c *Client) enter(g samehost.Group) *entry {
 	e := &entry{group: group{App: g.App, PGID: g.PGID, Start: g.StartTime}, known: make(chan struct{})}
-	if c.cgroups != nil {
-		var err error
-		if e.Cgroup, err = c.cgroups.place(g.PGID); err != nil {
-			c.log.Warn("cgroup", "app", string(g.App), "err", err)
-		}
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	e.Cgroup = c.places[g.PGID]
+	delete(c.places, g.PGID)
 	c.live = append(c.live, e)
 	c.sendLocked(message{frame{Add: &e.group}, e})
 	return e
@@ -135,6 +133,42 @@ func (c *Client) Remove(g samehost.Group) {
 	defer c.mu.Unlock()
 	c.live = slices.DeleteFunc(c.live, func(o *entry) bool { return o == e })
 	c.sendLocked(message{frame: frame{Gone: &e.group}})
+}
+
+// Open implements osproc.Cradle.
+func (c *Client) Open() *os.File {
+	if c.cgroups == nil {
+		return nil
+	}
+	f, err := c.cgroups.open()
+	if err != nil {
+		c.log.Warn("what an app starts in a process session of its own is not ended with it", "err", err)
+		return nil
+	}
+	return f
+}
+
+// Settle implements osproc.Cradle.
+func (c *Client) Settle(place *os.File, pgid int) {
+	_ = place.Close()
+	if pgid == 0 {
+		removeCgroup(place.Name())
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.places[pgid] = place.Name()
+}
+
+// Leave implements osproc.Cradle.
+func (c *Client) Leave(pgid int) {
+	c.mu.Lock()
+	dir := c.places[pgid]
+	delete(c.places, pgid)
+	c.mu.Unlock()
+	if dir != "" {
+		removeCgroup(dir)
+	}
 }
 
 // clear ends what is left in the group's cgroup, and removes it.
@@ -228,6 +262,7 @@ func (c *Client) greeting() []message {
 	for _, e := range c.live {
 		ms = append(ms, message{frame{Add: &e.group}, e})
 	}
+	ms = append(ms, message{frame: frame{All: true}})
 	c.stale = false
 	c.outbox = slices.DeleteFunc(c.outbox, func(m message) bool { return !m.frame.Bye })
 	return ms

@@ -3,6 +3,7 @@
 package warden
 
 import (
+	"os"
 	"time"
 
 	"github.com/seed7529eb29/regent/manager/samehost"
@@ -25,6 +26,15 @@ func (c *Client) Add(samehost.Group) error { return ErrNone }
 
 // Remove is never called.
 func (c *Client) Remove(samehost.Group) {}
+
+// Open makes no place.
+func (c *Client) Open() *os.File { return nil }
+
+// Settle does nothing.
+func (c *Client) Settle(*os.File, int) {}
+
+// Leave does nothing.
+func (c *Client) Leave(int) {}
 
 // Arm does nothing.
 func (c *Client) Arm(time.Duration) {}

@@ -24,7 +24,7 @@
 // apps again.
 //
 // A warden that dies or stops answering is replaced. Its successor knows all
-// groups before any new one begins; the old one is confirmed gone before its
+// groups before any new one begins, and certifies nothing before it does; the old one is confirmed gone before its
 // socket is closed, since it would take that for the agent's end. As long as
 // there is none, starts wait for a renewal period; after that the node goes on
 // with its lease and the kernel's timer alone, and says so, or refuses to start

@@ -33,6 +33,7 @@ type frame struct {
 	Add  *group `json:"add,omitempty"`
 	Gone *group `json:"gone,omitempty"`
 	Arm  *arm   `json:"arm,omitempty"`
+	All  bool   `json:"all,omitempty"` // every group that ran before this warden has been told
 	Bye  bool   `json:"bye,omitempty"` // nothing runs any more, and nothing will
 }
 
@@ -94,7 +95,7 @@ func decode(line []byte) (frame, error) {
 
 func (f frame) check() error {
 	parts := 0
-	for _, there := range []bool{f.Ack > 0, f.Life != nil, f.Add != nil, f.Gone != nil, f.Arm != nil, f.Bye} {
+	for _, there := range []bool{f.Ack > 0, f.Life != nil, f.Add != nil, f.Gone != nil, f.Arm != nil, f.All, f.Bye} {
 		if there {
 			parts++
 		}

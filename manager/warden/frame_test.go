@@ -15,6 +15,7 @@ func TestFramesBothWays(t *testing.T) {
 		{Seq: 3, Gone: &group{PGID: 77, Start: 12345}},
 		{Seq: 4, Arm: &arm{At: time.Hour, Last: time.Hour + time.Second}},
 		{Seq: 5, Arm: &arm{}},
+		{Seq: 6, All: true},
 		{Seq: 6, Bye: true},
 		{Ack: 6},
 	} {

@@ -28,6 +28,7 @@ type watch struct {
 	life   *Life
 	cert   Certifier
 	groups []group
+	all    bool          // every group that the agent has is among them
 	armed  time.Duration // 0: never
 }
 
@@ -98,6 +99,8 @@ func (w *watch) take(f frame) {
 		w.groups = slices.DeleteFunc(w.groups, func(g group) bool { return g.group() == f.Gone.group() })
 	case f.Arm != nil:
 		w.arm(*f.Arm)
+	case f.All:
+		w.all = true
 	}
 	w.acknowledge(f.Seq)
 }
@@ -173,7 +176,10 @@ func (w *watch) avenge(why string) error {
 	}
 	killed := time.Since(begin)
 	w.log.Warn("agent and apps are gone", "cause", why, "groups", len(w.groups), "took", killed)
-	if w.cert == nil {
+	switch {
+	case !w.all: // one that follows another, and the agent died before it had told everything
+		return errors.New("not all that the agent had started was known: nothing is certified")
+	case w.cert == nil:
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -127,10 +127,10 @@ func createSecret(path string, data []byte) error {
 }
 
 // String is [redacted].
-func (l *Login) String() string { return redacted }
+func (l Login) String() string { return redacted }
 
 // Format prints [redacted], whatever the verb.
-func (l *Login) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+func (l Login) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 // LogValue is [redacted].
-func (l *Login) LogValue() slog.Value { return slog.StringValue(redacted) }
+func (l Login) LogValue() slog.Value { return slog.StringValue(redacted) }

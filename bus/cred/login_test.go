@@ -75,10 +75,17 @@ func TestLoginIsNoServer(t *testing.T) {
 	if _, cerr, serr := handshake(t, login, a.TLSConfig(leaf)); cerr != nil || serr != nil {
 		t.Errorf("as a client: %v, %v", cerr, serr)
 	}
-	if _, cerr, _ := handshake(t, a.TLSConfig(leaf), mustLogin(t, a).TLS()); cerr == nil {
-		t.Error("a client believed that it is a server")
-	}
 	cert := login.Certificates[0].Leaf
+	as := func(usage x509.ExtKeyUsage) error {
+		_, err := cert.Verify(x509.VerifyOptions{Roots: a.pool, CurrentTime: judgedAt, KeyUsages: []x509.ExtKeyUsage{usage}})
+		return err
+	}
+	if err := as(x509.ExtKeyUsageClientAuth); err != nil {
+		t.Errorf("as a client: %v", err)
+	}
+	if as(x509.ExtKeyUsageServerAuth) == nil {
+		t.Error("clients would believe that it is a server")
+	}
 	if _, states := IdentityOf(cert); states || IsServer(cert) || !IsServer(leaf.Leaf) {
 		t.Errorf("certificate with usage %v, %v", cert.ExtKeyUsage, cert.URIs)
 	}

@@ -21,6 +21,7 @@ type instance struct {
 
 	mu       sync.Mutex
 	child    *child      // under mu: from its birth until it is reaped
+	own      *belongings // under mu: from before its birth until it is reaped
 	up       bool        // under mu: started is closed
 	stopping bool        // under mu
 	killed   error       // under mu: the cause of the first kill
@@ -35,8 +36,18 @@ func (i *instance) Started() <-chan struct{} { return i.started }
 func (i *instance) Done() <-chan struct{}    { return i.done }
 func (i *instance) Exit() app.Exit           { <-i.done; return i.exit }
 
-// Confirm implements app.Instance. A process has no way of being told.
-func (i *instance) Confirm() {}
+// Confirm implements app.Instance. If the file can't be made the command goes on
+// as if it were not confirmed, which is safe; a kill says why nothing else is.
+func (i *instance) Confirm() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.own == nil {
+		return
+	}
+	if err := i.own.confirmed(); err != nil {
+		i.killLocked(fmt.Errorf("it can't be told that it is confirmed: %w", err))
+	}
+}
 
 // Stop implements app.Instance. A start that isn't complete is killed: what it
 // is by then is still this program.

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/seed7529eb29/regent/manager"
 	"github.com/seed7529eb29/regent/manager/samehost"
 )
 
@@ -48,7 +49,19 @@ func newGuarded(t *testing.T) *guarded {
 	}
 	t.Cleanup(g.sweep)
 	g.runsOn("node1@lxw")
+	g.until("all three can take the app over", g.clients["node1@lxw"], canTakeOver)
 	return g
+}
+
+// canTakeOver reports whether every node has a session, which it has only once
+// it trusts the bucket, and has been told to start the app.
+func canTakeOver(d manager.ClusterStatus) bool {
+	for _, n := range d.Nodes {
+		if n.Session == "" {
+			return false
+		}
+	}
+	return len(d.Nodes) == len(three) && len(d.Apps) == 1 && len(d.Apps[0].StartedOn) == len(three)
 }
 
 func (g *guarded) boot(name string, more ...string) {

@@ -190,6 +190,7 @@ func (w *watch) avenge(why string) error {
 	}
 	w.log.Info("certified", "took", time.Since(begin)-killed)
 	w.cert.Close()
+	removeTree(w.life.Cgroups)
 	return nil
 }
 

@@ -34,13 +34,37 @@ func TestMain(m *testing.M) {
 			start()
 		}
 	}()
-	os.Exit(m.Run())
+	code := m.Run()
+	if built.dir != "" {
+		_ = os.RemoveAll(built.dir)
+	}
+	os.Exit(code)
+}
+
+// built are the programs, made by the first test that needs them.
+var built struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+func build() {
+	if built.dir, built.err = os.MkdirTemp("", "regent-fencing-"); built.err != nil {
+		return
+	}
+	for name, pkg := range map[string]string{"regent": "../../cmd/regent", "fencing": "."} {
+		if out, err := exec.Command("go", "build", "-o", filepath.Join(built.dir, name), pkg).CombinedOutput(); err != nil {
+			built.err = fmt.Errorf("build %s: %w\n%s", name, err, out)
+			return
+		}
+	}
 }
 
 // rig is three nodes as a user starts them, in a directory with the example.
 type rig struct {
 	t     *testing.T
 	dir   string
+	flags []string // of all nodes
 	addr  []string // where clients reach each node
 	out   buffer   // of all nodes
 	nodes map[int]*exec.Cmd
@@ -55,14 +79,16 @@ type buffer struct {
 func (b *buffer) Write(p []byte) (int, error) { b.mu.Lock(); defer b.mu.Unlock(); return b.b.Write(p) }
 func (b *buffer) String() string              { b.mu.Lock(); defer b.mu.Unlock(); return b.b.String() }
 
-// newRig builds regent and the example. more is laid over cluster.yaml.
+// newRig has regent and the example. more is laid over cluster.yaml.
 func newRig(t *testing.T, more string) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir(), nodes: map[int]*exec.Cmd{}, ended: map[int]chan struct{}{}}
+	if built.once.Do(build); built.err != nil {
+		t.Fatal(built.err)
+	}
 	for _, name := range []string{"regent", "fencing"} {
-		path := map[string]string{"regent": "../../cmd/regent", "fencing": "."}[name]
-		if out, err := exec.Command("go", "build", "-o", r.file(name), path).CombinedOutput(); err != nil {
-			t.Fatalf("build %s: %v\n%s", name, err, out)
+		if err := os.Link(filepath.Join(built.dir, name), r.file(name)); err != nil {
+			t.Fatal(err)
 		}
 	}
 	t.Cleanup(r.end)
@@ -71,6 +97,9 @@ func newRig(t *testing.T, more string) *rig {
 		t.Fatal(err)
 	}
 	r.write("cluster.yaml", string(config))
+	if err := os.Mkdir(r.file("run"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	r.write("cookie", "a cookie for the test of fencing")
 	text := more + "\naddresses:\n"
 	for i, l := range listeners(t, 6) {
@@ -112,7 +141,8 @@ func (r *rig) start(i int) {
 	r.t.Helper()
 	cmd := exec.Command(r.file("regent"), "node", "--sname", fmt.Sprintf("node%d@lxw", i), "--config", "cluster.yaml", "--config", "test.yaml",
 		"--cookie-file", "cookie", "--data", fmt.Sprintf("data%d", i), "--start", "ledger")
-	cmd.Dir, cmd.Env = r.dir, append(os.Environ(), "HOME="+r.dir, "XDG_RUNTIME_DIR="+r.dir)
+	cmd.Args = append(cmd.Args, r.flags...)
+	cmd.Dir, cmd.Env = r.dir, append(os.Environ(), "HOME="+r.dir, "XDG_RUNTIME_DIR="+r.file("run"))
 	cmd.Stdout, cmd.Stderr = &r.out, &r.out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = 5 * time.Second // apps of a killed node keep its output open until they have died, too
@@ -214,7 +244,7 @@ func (r *rig) says(epoch, more string) {
 func (r *rig) run(args ...string) string {
 	r.t.Helper()
 	cmd := exec.Command(r.file("regent"), args...)
-	cmd.Dir, cmd.Env = r.dir, append(os.Environ(), "HOME="+r.dir, "XDG_RUNTIME_DIR="+r.dir, "REGENT_COOKIE_FILE="+r.file("cookie"))
+	cmd.Dir, cmd.Env = r.dir, append(os.Environ(), "HOME="+r.dir, "XDG_RUNTIME_DIR="+r.file("run"), "REGENT_COOKIE_FILE="+r.file("cookie"))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		r.t.Fatalf("regent %v: %v\n%s", args, err, out)
@@ -241,11 +271,11 @@ func (r *rig) history(at int) []stored {
 
 // freeze stops every process of node 1: agent, warden and app, as the pause of
 // its machine would.
-func (r *rig) freeze() []samehost.Process {
+func (r *rig) freeze(least int) []samehost.Process {
 	r.t.Helper()
 	tree := r.tree(1)
-	if len(tree) < 3 {
-		r.t.Fatalf("node1 has the processes %v: agent, warden and app are expected", tree)
+	if len(tree) < least {
+		r.t.Fatalf("node1 has the processes %v, at least %d are expected", tree, least)
 	}
 	for _, p := range tree {
 		if err := syscall.Kill(p.PID, syscall.SIGSTOP); err != nil {
@@ -256,8 +286,9 @@ func (r *rig) freeze() []samehost.Process {
 }
 
 // escaping runs the example in a process session of its own, where neither the
-// death of its parent nor a signal to the group reaches it. It is the writer of a
-// machine that stood still: nobody has stopped it when others take over.
+// death of its parent nor a signal to the group reaches it; without wardens there
+// are no cgroups either. It is the writer of a machine that stood still: nobody
+// has stopped it when others take over.
 const escaping = `apps:
   ledger: {command: [sh, -c, "setsid ./fencing >writer-$REGENT_EPOCH 2>&1 & wait $!"]}
 `
@@ -267,6 +298,7 @@ const escaping = `apps:
 // has not.
 func TestWriterThatStoodStillIsRefused(t *testing.T) {
 	r := newRig(t, escaping)
+	r.flags = []string{"--warden", "off"}
 	for i := range 3 {
 		r.start(i + 1)
 	}
@@ -275,7 +307,7 @@ func TestWriterThatStoodStillIsRefused(t *testing.T) {
 		return string(text)
 	}
 	r.eventually("the first instance writes", func() bool { return strings.Contains(log(1), ": entry 5\n") })
-	tree := r.freeze()
+	tree := r.freeze(3) // agent, shell, writer
 	var writer samehost.Process
 	for _, p := range tree {
 		if exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", p.PID)); exe == r.file("fencing") {
@@ -323,7 +355,7 @@ func TestPausedNode(t *testing.T) {
 		r.start(i + 1)
 	}
 	r.says("1", "entry 5\n")
-	tree := r.freeze()
+	tree := r.freeze(3) // agent, warden, app
 	r.says("2", "entry ")
 	r.eventually("everything of the paused node is gone", func() bool {
 		for _, p := range tree {
@@ -356,5 +388,25 @@ func TestPausedNode(t *testing.T) {
 		if left, err := os.ReadDir(r.file(fmt.Sprintf("data%d/starts", i+1))); err != nil || len(left) > 0 {
 			t.Errorf("credentials are left: %v, %v", left, err)
 		}
+	}
+}
+
+// TestOverlappingTakeover: the new instance keeps its epoch to itself as long as
+// the old one is the owner, and then the old one's next write is refused.
+func TestOverlappingTakeover(t *testing.T) {
+	r := newRig(t, "apps: {ledger: {takeover: overlap}}")
+	for i := range 3 {
+		r.start(i + 1)
+	}
+	r.says("1", "entry 5\n")
+	r.run("takeover", "ledger", "--to", "node2@lxw", "--server", "tls://"+r.addr[1])
+	r.says("2", "entry ")
+	h := r.history(2)
+	checkHistory(t, h)
+	if last := h[len(h)-1]; last.Epoch != 2 || last.Node != "node2@lxw" {
+		t.Errorf("the history ends with %+v", last)
+	}
+	if text := r.out.String(); strings.Contains(text, "epoch 3: ") {
+		t.Errorf("the takeover took more than one start")
 	}
 }

@@ -131,7 +131,7 @@ func (m *mixed) overlap(t *testing.T) {
 		t.Errorf("happened %v, want %v", steps, want)
 	}
 	first, second := m.j.of("over")[0].s, m.j.of("over")[1].s
-	if second.Kind != policy.StartTakeover || second.From != "node1@lxw" || second.Epoch <= first.Epoch {
+	if second.Kind != policy.StartTakeover || second.From != "node1@lxw" || second.Epoch <= first.Epoch || first.Provisional || !second.Provisional {
 		t.Errorf("the new instance was told %+v after %+v", second, first)
 	}
 	if err := m.nodes["node2"].n.Takeover(t.Context(), "over", ""); !errors.Is(err, manager.ErrAlreadyRunningLocally) {

@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,7 +19,7 @@ import (
 )
 
 // writer is an instance of an epoch, on a server of the test.
-func writer(t *testing.T, s *embedded.Server, epoch uint64) environment {
+func writer(epoch uint64) environment {
 	e := environment{app: "ledger", cluster: "test", node: "n@h", epoch: epoch}
 	e.args.Replicas = 1
 	return e
@@ -53,7 +56,7 @@ func TestOldWritersAreRefused(t *testing.T) {
 	ctx, js := limited(t), connectTo(t, s)
 	open := func(epoch uint64) *ledger {
 		t.Helper()
-		l, err := openLedger(ctx, js, writer(t, s, epoch))
+		l, err := openLedger(ctx, js, writer(epoch))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -78,7 +81,7 @@ func TestOldWritersAreRefused(t *testing.T) {
 	refused(first)
 	add(second, 3)
 	refused(first)
-	if _, err := openLedger(ctx, js, writer(t, s, 6)); !errors.Is(err, errFenced) {
+	if _, err := openLedger(ctx, js, writer(6)); !errors.Is(err, errFenced) {
 		t.Errorf("the fence was lowered: %v", err)
 	}
 	add(second, 4)
@@ -86,6 +89,16 @@ func TestOldWritersAreRefused(t *testing.T) {
 	refused(second)
 	add(restarted, 5)
 	checkHistory(t, readHistory(t, js, "regent_test_app_ledger"))
+
+	// It is the fence that refuses: without it the old writer gets through.
+	text := `{"n":6,"epoch":5}`
+	unguarded := &nats.Msg{Subject: first.subject, Data: []byte(text)}
+	if _, err := js.PublishMsg(ctx, unguarded); err != nil {
+		t.Fatal(err)
+	}
+	if h := readHistory(t, js, "regent_test_app_ledger"); faults(h) == nil {
+		t.Error("an unguarded write of the old instance is not noticed")
+	}
 }
 
 // TestTwoRaiseAtOnce: of two that have read the same mark the one with the
@@ -99,7 +112,7 @@ func TestTwoRaiseAtOnce(t *testing.T) {
 		for i := range 2 {
 			go func() {
 				var err error
-				ledgers[i], err = openLedger(ctx, js, writer(t, s, epoch+uint64(i)))
+				ledgers[i], err = openLedger(ctx, js, writer(epoch+uint64(i)))
 				results <- err
 			}()
 		}
@@ -126,7 +139,7 @@ func TestRepeatsAreStoredOnce(t *testing.T) {
 	s := embeddedtest.Start(t)
 	ctx := limited(t)
 	deaf := &deafOnce{JetStream: connectTo(t, s)}
-	l, err := openLedger(ctx, deaf, writer(t, s, 1))
+	l, err := openLedger(ctx, deaf, writer(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +210,7 @@ func readHistory(t *testing.T, js jetstream.JetStream, stream string) (h []store
 			t.Fatal(err)
 		}
 		seq = at.Sequence.Stream
-		e := stored{mark: m.Headers().Get(jetstream.ExpectedLastSubjSeqSubjHeader) == ""}
+		e := stored{mark: strings.HasSuffix(m.Subject(), ".fence")}
 		if err := json.Unmarshal(m.Data(), &e.entry); err != nil {
 			t.Fatal(err)
 		}
@@ -211,15 +224,22 @@ func readHistory(t *testing.T, js jetstream.JetStream, stream string) (h []store
 // no line twice.
 func checkHistory(t *testing.T, h []stored) {
 	t.Helper()
+	for _, f := range faults(h) {
+		t.Error(f)
+	}
+}
+
+func faults(h []stored) (list []string) {
+	say := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
 	var epoch, n uint64
 	for i, e := range h {
 		switch {
 		case e.Epoch < epoch:
-			t.Errorf("message %d has epoch %d after %d", i+1, e.Epoch, epoch)
+			say("message %d has epoch %d after %d", i+1, e.Epoch, epoch)
 		case !e.mark && e.Epoch != epoch:
-			t.Errorf("message %d has epoch %d under the mark of %d", i+1, e.Epoch, epoch)
+			say("message %d has epoch %d under the mark of %d", i+1, e.Epoch, epoch)
 		case !e.mark && e.N != n+1:
-			t.Errorf("message %d is entry %d after entry %d", i+1, e.N, n)
+			say("message %d is entry %d after entry %d", i+1, e.N, n)
 		}
 		epoch = max(epoch, e.Epoch)
 		if !e.mark {
@@ -227,6 +247,25 @@ func checkHistory(t *testing.T, h []stored) {
 		}
 	}
 	if n == 0 {
-		t.Error("there is no entry: the test looks for the wrong thing")
+		say("there is no entry: the test looks for the wrong thing")
+	}
+	return list
+}
+
+// TestFaultsAreNoticed: what the tests look for would be seen.
+func TestFaultsAreNoticed(t *testing.T) {
+	mark := func(epoch uint64) stored { return stored{true, entry{Epoch: epoch}} }
+	line := func(n, epoch uint64) stored { return stored{false, entry{N: n, Epoch: epoch}} }
+	good := []stored{mark(1), line(1, 1), mark(3), mark(3), line(2, 3)}
+	if list := faults(good); len(list) > 0 {
+		t.Errorf("%v", list)
+	}
+	for _, more := range [][]stored{{line(3, 1)}, {mark(2)}, {line(3, 4)}, {line(2, 3)}, {line(4, 3)}} {
+		if faults(append(slices.Clone(good), more...)) == nil {
+			t.Errorf("nothing is wrong with %+v", more)
+		}
+	}
+	if faults(good[:1]) == nil {
+		t.Error("an empty ledger is well")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -136,11 +137,24 @@ func (r *rig) write(name, text string) {
 	}
 }
 
-// start runs node i.
+// typed is the line of README.md that runs node i.
+func (r *rig) typed(i int) []string {
+	r.t.Helper()
+	page, err := os.ReadFile("README.md")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	line := regexp.MustCompile(fmt.Sprintf(`(?m)^regent (node --sname node%d@lxw .*)$`, i)).FindSubmatch(page)
+	if line == nil {
+		r.t.Fatalf("README.md does not say how to run node %d", i)
+	}
+	return strings.Fields(string(line[1]))
+}
+
+// start runs node i, with free ports and a cookie of the test.
 func (r *rig) start(i int) {
 	r.t.Helper()
-	cmd := exec.Command(r.file("regent"), "node", "--sname", fmt.Sprintf("node%d@lxw", i), "--config", "cluster.yaml", "--config", "test.yaml",
-		"--cookie-file", "cookie", "--data", fmt.Sprintf("data%d", i), "--start", "ledger")
+	cmd := exec.Command(r.file("regent"), append(r.typed(i), "--config", "test.yaml", "--cookie-file", "cookie")...)
 	cmd.Args = append(cmd.Args, r.flags...)
 	cmd.Dir, cmd.Env = r.dir, append(os.Environ(), "HOME="+r.dir, "XDG_RUNTIME_DIR="+r.file("run"))
 	cmd.Stdout, cmd.Stderr = &r.out, &r.out
@@ -385,7 +399,7 @@ func TestPausedNode(t *testing.T) {
 		if code := r.nodes[i+1].ProcessState.ExitCode(); code != 0 {
 			t.Errorf("node%d ended with %d", i+1, code)
 		}
-		if left, err := os.ReadDir(r.file(fmt.Sprintf("data%d/starts", i+1))); err != nil || len(left) > 0 {
+		if left, err := os.ReadDir(r.file(fmt.Sprintf("data/%d/starts", i+1))); err != nil || len(left) > 0 {
 			t.Errorf("credentials are left: %v, %v", left, err)
 		}
 	}

@@ -102,16 +102,17 @@ func newRig(t *testing.T, more string) *rig {
 		t.Fatal(err)
 	}
 	r.write("cookie", "a cookie for the test of fencing")
-	text := more + "\naddresses:\n"
+	var text strings.Builder
+	text.WriteString(more + "\naddresses:\n")
 	for i, l := range listeners(t, 6) {
 		if i%2 == 0 {
 			r.addr = append(r.addr, l)
-			text += fmt.Sprintf("  node%d@lxw: {client: %q, ", i/2+1, l)
+			fmt.Fprintf(&text, "  node%d@lxw: {client: %q, ", i/2+1, l)
 		} else {
-			text += fmt.Sprintf("cluster: %q}\n", l)
+			fmt.Fprintf(&text, "cluster: %q}\n", l)
 		}
 	}
-	r.write("test.yaml", text)
+	r.write("test.yaml", text.String())
 	return r
 }
 

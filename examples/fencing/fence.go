@@ -68,14 +68,31 @@ func raise(ctx context.Context, js jetstream.JetStream, s jetstream.Stream, subj
 // last is the mark that is there, from the leader of the stream. It may be an
 // old one all the same; then the compare-and-set on its sequence is refused.
 func (f *fence) last(ctx context.Context) (m mark, seq uint64, err error) {
-	msg, err := f.stream.GetLastMsgForSubject(ctx, f.subject)
-	switch {
-	case errors.Is(err, jetstream.ErrMsgNotFound):
-		return m, 0, nil
-	case err != nil:
+	var msg *jetstream.RawStreamMsg
+	err = insist(ctx, func(once context.Context) error {
+		msg, err = f.stream.GetLastMsgForSubject(once, f.subject)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			msg, err = &jetstream.RawStreamMsg{Data: []byte("{}")}, nil
+		}
+		return err
+	})
+	if err != nil {
 		return m, 0, fmt.Errorf("read the fence: %w", err)
 	}
 	return m, msg.Sequence, json.Unmarshal(msg.Data, &m)
+}
+
+// insist tries something that changes nothing again until it succeeds or ctx
+// ends: a failover of the app is often one of the stream's leader, too.
+func insist(ctx context.Context, try func(once context.Context) error) error {
+	for {
+		once, cancel := context.WithTimeout(ctx, answerMax)
+		err := try(once)
+		cancel()
+		if err == nil || !sleep(ctx, silentPause) {
+			return err
+		}
+	}
 }
 
 // write stores a message, if this instance's mark still is the last one; else

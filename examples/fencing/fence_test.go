@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,7 +45,7 @@ func connectTo(t *testing.T, s *embedded.Server) jetstream.JetStream {
 }
 
 func limited(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -131,6 +132,62 @@ func TestTwoRaiseAtOnce(t *testing.T) {
 		}
 	}
 	checkHistory(t, readHistory(t, js, "regent_test_app_ledger"))
+}
+
+// TestManyWriters: one after the other takes over while those before write on, on
+// three servers among which the stream's leadership moves all the time.
+func TestManyWriters(t *testing.T) {
+	var servers []*embedded.Server
+	voters := embeddedtest.Voters(t, 3)
+	for i := range voters {
+		o := embeddedtest.Options(t, voters[i].Name)
+		o.Voters, o.ClusterListen = voters, voters[i].ClusterAddr
+		servers = append(servers, embeddedtest.StartWith(t, o))
+	}
+	for _, s := range servers {
+		embeddedtest.WaitReady(t, s)
+	}
+	ctx, js := limited(t), connectTo(t, servers[0])
+	const last = 12
+	newest, stop := context.WithCancel(ctx) // nobody takes over from the newest
+	var writers sync.WaitGroup
+	refused := make(chan error, last)
+	for epoch := range uint64(last) {
+		e := writer(epoch + 1)
+		e.args.Replicas = 3
+		l, err := openLedger(ctx, connectTo(t, servers[epoch%3]), e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		writers.Go(func() {
+			var err error
+			for err == nil && (e.epoch < last || newest.Err() == nil) {
+				_, err = l.add(ctx)
+			}
+			refused <- err
+		})
+		for range 5 { // it writes beside the old ones for a while
+			_, _ = js.Conn().Request("$JS.API.STREAM.LEADER.STEPDOWN."+e.stream(), nil, 200*time.Millisecond)
+			sleep(ctx, 20*time.Millisecond)
+		}
+	}
+	stop()
+	writers.Wait()
+	close(refused)
+	fenced := 0
+	for err := range refused {
+		if errors.Is(err, errFenced) {
+			fenced++
+		} else if err != nil {
+			t.Error(err)
+		}
+	}
+	h := readHistory(t, js, "regent_test_app_ledger")
+	checkHistory(t, h)
+	t.Logf("%d messages of %d epochs, %d writers were refused", len(h), h[len(h)-1].Epoch, fenced)
+	if fenced != last-1 {
+		t.Errorf("%d writers of %d were refused", fenced, last-1)
+	}
 }
 
 // TestRepeatsAreStoredOnce: what was sent again because no answer came is one

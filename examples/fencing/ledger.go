@@ -35,8 +35,8 @@ func openLedger(ctx context.Context, js jetstream.JetStream, e environment) (*le
 		return nil, err
 	}
 	l := &ledger{fence: f, subject: e.subject("entry")}
-	last, err := l.last(ctx)
-	if err != nil {
+	var last entry
+	if err := insist(ctx, func(once context.Context) error { last, err = l.last(once); return err }); err != nil {
 		return nil, fmt.Errorf("read the ledger: %w", err)
 	}
 	l.next = entry{N: last.N + 1, Epoch: e.epoch, Node: e.node}
@@ -45,22 +45,21 @@ func openLedger(ctx context.Context, js jetstream.JetStream, e environment) (*le
 
 // openStream makes the stream if it isn't there. Nothing may drop old messages
 // of it: the fence is one of them.
-func openStream(ctx context.Context, js jetstream.JetStream, e environment) (jetstream.Stream, error) {
-	for {
-		s, err := js.CreateStream(ctx, jetstream.StreamConfig{
+func openStream(ctx context.Context, js jetstream.JetStream, e environment) (s jetstream.Stream, err error) {
+	err = insist(ctx, func(once context.Context) error {
+		s, err = js.CreateStream(once, jetstream.StreamConfig{
 			Name: e.stream(), Subjects: []string{e.subject("fence"), e.subject("entry")},
 			Replicas: e.args.Replicas, DenyDelete: true, DenyPurge: true,
 		})
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // made with other settings, which an operator may choose
-			s, err = js.Stream(ctx, e.stream())
+			s, err = js.Stream(once, e.stream())
 		}
-		if err == nil {
-			return s, nil
-		}
-		if !sleep(ctx, silentPause) { // the cluster may be about to elect a leader
-			return nil, fmt.Errorf("open the stream: %w", err)
-		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the stream: %w", err)
 	}
+	return s, nil
 }
 
 // last is the last entry before this instance's own mark. After the mark nothing

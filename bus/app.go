@@ -33,7 +33,7 @@ func (c Cluster) AppStream(app policy.App) string {
 // has lost its right to run could undo with that what keeps it from writing.
 func (c Cluster) AppRights(app policy.App) AppRights {
 	stream, own, inbox := c.AppStream(app), c.AppSubjects(app), "_INBOX."+c.all(KindApp)+"."+node.Token(string(app))
-	r := AppRights{Publish: []string{own}, Subscribe: []string{own, inbox + ".>"}, Inbox: inbox, Stream: stream}
+	r := AppRights{Publish: []string{own, inbox + ".>"}, Subscribe: []string{own, inbox + ".>"}, Inbox: inbox, Stream: stream}
 	for _, call := range []string{
 		"STREAM.CREATE.*", "STREAM.INFO.*", "STREAM.MSG.GET.*", "DIRECT.GET.*", "DIRECT.GET.*.>",
 		"CONSUMER.CREATE.*", "CONSUMER.CREATE.*.>", "CONSUMER.DURABLE.CREATE.*.*", "CONSUMER.DELETE.*.*",

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
@@ -33,12 +32,9 @@ type login struct {
 	a     *Authority
 }
 
-// responseWait is how long a user may take to answer a request that reached it
-// on one of its subjects.
-const responseWait = 2 * time.Minute
-
-// NewLogin makes a user of the application account that may do what g says, and
-// answer once whoever asks it something. It never expires: no clock is trusted.
+// NewLogin makes a user of the application account that may do what g says. It
+// may not answer on whatever subject a question names: it could ask itself, with
+// the answer to go to any subject. It never expires: no clock is trusted.
 //
 // Its certificate is a client's: neither servers nor clients take it for that of
 // a server, and it says nothing of the cluster.
@@ -51,7 +47,6 @@ func (a *Authority) NewLogin(g Grant) (*Login, error) {
 	claims.Name = g.Name
 	claims.Pub.Allow.Add(g.Publish...)
 	claims.Sub.Allow.Add(g.Subscribe...)
-	claims.Resp = &jwt.ResponsePermission{MaxMsgs: 1, Expires: responseWait}
 	if account := a.identity.account(App); account != public(a.keys().accounts[App]) {
 		claims.IssuerAccount = account
 	}

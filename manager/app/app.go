@@ -45,8 +45,8 @@ type Start struct {
 }
 
 // NATS is a way into the cluster's NATS for one app. It may publish and
-// subscribe below regent.CLUSTER.app.APP, use one stream of its own, and answer
-// what it is asked there. With the client library for Go:
+// subscribe below regent.CLUSTER.app.APP, and use one stream of its own. With
+// the client library for Go:
 //
 //	nats.Connect(s.NATS.URL, nats.UserJWT(s.NATS.Token, s.NATS.Sign),
 //		nats.Secure(s.NATS.TLS()), nats.CustomInboxPrefix(s.NATS.Inbox))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/seed7529eb29/regent/manager/app"
 )
@@ -22,6 +23,9 @@ type belongings struct {
 	vars    map[string]string
 	dir     string // empty: there are no files
 	confirm string // the file that says so; empty: nothing is to be confirmed
+
+	mu   sync.Mutex
+	gone bool // under mu: removed
 }
 
 // belong makes what s needs.
@@ -66,7 +70,9 @@ func (b *belongings) fill(r *Runner, s app.Start) error {
 // since that can be looked at from any language, at any time, by any process of
 // the group.
 func (b *belongings) confirmed() error {
-	if b.confirm == "" {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.confirm == "" || b.gone {
 		return nil
 	}
 	f, err := os.OpenFile(b.confirm, os.O_CREATE|os.O_WRONLY, 0o600)
@@ -77,6 +83,9 @@ func (b *belongings) confirmed() error {
 }
 
 func (b *belongings) remove() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.gone = true
 	if b.dir != "" {
 		_ = os.RemoveAll(b.dir) // what stays is removed by the next life of the node
 	}

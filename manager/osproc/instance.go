@@ -36,17 +36,20 @@ func (i *instance) Started() <-chan struct{} { return i.started }
 func (i *instance) Done() <-chan struct{}    { return i.done }
 func (i *instance) Exit() app.Exit           { <-i.done; return i.exit }
 
-// Confirm implements app.Instance. If the file can't be made the command goes on
-// as if it were not confirmed, which is safe; a kill says why nothing else is.
+// Confirm implements app.Instance. A command that can't be told is killed: it is
+// the owner, and would wait for ever.
 func (i *instance) Confirm() {
 	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.own == nil {
+	own := i.own
+	i.mu.Unlock()
+	if own == nil {
 		return
 	}
-	if err := i.own.confirmed(); err != nil {
-		i.killLocked(fmt.Errorf("it can't be told that it is confirmed: %w", err))
-	}
+	go func() { // a disk may be slow
+		if err := own.confirmed(); err != nil {
+			i.Kill(fmt.Errorf("it can't be told that it is confirmed: %w", err))
+		}
+	}()
 }
 
 // Stop implements app.Instance. A start that isn't complete is killed: what it

@@ -72,6 +72,14 @@ func (i *insider) refused(verb, subject string) {
 // mayNot tries what is the node's, another app's or the servers' own.
 func (i *insider) mayNot() {
 	i.t.Helper()
+	// To be asked gives no right to answer anywhere: it can ask itself.
+	if _, err := i.nc.Subscribe(i.own+"trick", func(m *nats.Msg) { _ = m.Respond([]byte("{}")) }); err != nil {
+		i.t.Fatal(err)
+	}
+	if err := i.nc.PublishRequest(i.own+"trick", "$KV.regent_default.app.trick", nil); err != nil {
+		i.t.Fatal(err)
+	}
+	i.refused("Publish", "$KV.regent_default.app.trick")
 	for _, subject := range []string{
 		"$KV.regent_default.app.myapp", "$KV.regent_default.node.node1=40lxw", "regent.default.kv.app.myapp",
 		"regent.default.hb.node1=40lxw", "regent.default.cert.node1=40lxw", "regent.default.event.failover.myapp",
@@ -152,7 +160,7 @@ const rightsConfig = `distributed: [{app: myapp, timeout: 0s, nodes: [node1@lxw]
 servers: [node1@lxw]
 `
 
-// nodeConn has the rights of a node.
+// nodeConn has the rights of a node, and wants answers where the app may answer.
 func nodeConn(t *testing.T, c manager.Cookie, url string) *nats.Conn {
 	t.Helper()
 	a, err := cred.Derive(c, "default")
@@ -163,7 +171,7 @@ func nodeConn(t *testing.T, c manager.Cookie, url string) *nats.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nc, err := nats.Connect(url, opts...)
+	nc, err := nats.Connect(url, append(opts, nats.CustomInboxPrefix("regent.default.app.myapp.reply"))...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -86,6 +86,20 @@ func TestCommandsAreConfirmed(t *testing.T) {
 		t.Error("a file came back")
 	}
 
+	// Who can't be told would wait for ever, as the owner.
+	r = shell(`echo up; exec sleep 1000`)
+	r.Files = t.TempDir()
+	i = r.Start(app.Start{App: "a", Session: "s", Provisional: true})
+	t.Cleanup(func() { i.Kill(nil); <-i.Done() })
+	eventually(t, "script up", func() bool { return strings.Contains(r.text(), "up\n") })
+	if err := os.RemoveAll(r.Files); err != nil {
+		t.Fatal(err)
+	}
+	i.Confirm()
+	if e := i.Exit(); e.Normal || !strings.Contains(e.Reason, "it can't be told that it is confirmed") {
+		t.Errorf("exit %+v", e)
+	}
+
 	r = shell(`echo "file=$REGENT_CONFIRMED"`)
 	r.Files = t.TempDir()
 	i = r.run(t)

@@ -52,7 +52,13 @@ const (
 	faultPause
 	faultBucket
 	faultCommand
-	faultKinds int = iota
+	faultWardenDeath
+	faultWardenPause
+	faultSocket        // between agent and warden: it ends, and both live
+	faultWardenCut     // a warden from the store
+	faultBoth          // agent and warden are killed, or stopped
+	faultForge         // a certificate that is made up, or an old one
+	faultKinds     int = iota
 )
 
 // calm is a round without faults.
@@ -177,10 +183,31 @@ func (w *World) strike(k faultKind) {
 		w.strikePause(a)
 	case faultBucket:
 		w.strikeBucket()
+	case faultWardenDeath, faultWardenPause, faultSocket, faultWardenCut:
+		w.strikeWarden(a, k)
+	case faultBoth:
+		w.strikeBoth(a)
+	case faultForge:
+		w.forge()
 	}
 }
 
-var faultNames = [...]string{"crash", "freeze", "split", "pair", "cut off from the store", "outage of the store", "false hint", "disk wiped", "reboot", "wall clock", "pause", "bucket lost", "command"}
+// strikeBoth leaves an app to the kernel.
+func (w *World) strikeBoth(a *agent) {
+	if a.frozen || a.life == 0 || a.warden == nil || a.warden.stopped {
+		return
+	}
+	if w.Knobs.Pauses && w.faulty.happens(0.5) {
+		w.stopWarden(a.warden, w.faulty.scale(150*time.Millisecond, 3*w.Knobs.leaseMax()))
+		w.strikePause(a)
+		return
+	}
+	wd := a.warden
+	w.strikeCrash(a)
+	w.dismiss(wd)
+}
+
+var faultNames = [...]string{"crash", "freeze", "split", "pair", "cut off from the store", "outage of the store", "false hint", "disk wiped", "reboot", "wall clock", "pause", "bucket lost", "command", "warden killed", "warden stopped", "socket closed", "warden cut off", "agent and warden", "forged certificate"}
 
 // healLater ends a cut of the network. Cuts may end one another: that is only
 // one more kind of weather.
@@ -208,20 +235,19 @@ func (w *World) strikePause(a *agent) {
 		return
 	}
 	w.Stats.Pauses++
-	life := a.life
+	life, doom := a.life, a.doom
 	a.frozen, a.paused = true, true
 	w.after(w.faulty.scale(150*time.Millisecond, 3*w.Knobs.leaseMax()), func() {
 		if a.life == life && a.paused {
 			w.wake(a)
 		}
 	})
-	if at, ok := w.check.Deadline(a.beat.Session); ok {
-		w.schedule(event{at: a.host.clock.when(at) + w.lateness(), kind: kindCall, node: nobody, what: func() {
-			if a.life == life && a.paused {
-				w.crash(a)
-				w.after(w.faulty.scale(20*time.Millisecond, time.Minute), func() { w.boot(a) })
+	if doom != 0 {
+		w.after(a.host.clock.when(doom)-w.now, func() {
+			if a.life == life && a.paused && !a.host.frozen {
+				w.killAgent(a, life)
 			}
-		}})
+		})
 	}
 }
 
@@ -280,6 +306,11 @@ func (w *World) heal(number int) {
 			w.wake(a)
 		}
 	}
+	for _, wd := range slices.Clone(w.wardens) {
+		wd.cut = false
+		w.resume(wd)
+	}
+	w.endForsaken()
 	for _, r := range w.allRuns() {
 		switch {
 		case r.up && (r.end == endCrashed || r.end == endExited):

@@ -29,8 +29,9 @@ type Knobs struct {
 	Only       []faultKind   // the only faults there are; nil: all kinds
 	BucketLoss bool          // the bucket is deleted and made again now and then
 	Pauses     bool          // agents alone may stand still; the kernel's timer ends them at their deadline
-	Busy       float64       // makes faults and commands this many times as frequent
-	Lively     bool          // many commands
+	Warden     wardenMode
+	Busy       float64 // makes faults and commands this many times as frequent
+	Lively     bool    // many commands
 }
 
 // AppKnobs are how an app behaves.
@@ -41,6 +42,7 @@ type AppKnobs struct {
 	StopMax   time.Duration // the stop timeout: then it is killed
 	FailStart float64
 	CrashMean time.Duration // 0: it never ends by itself
+	Clan      float64       // how often it has processes that the death of the agent does not end
 	Stubborn  float64       // how often it ignores a stop until its timeout
 }
 
@@ -113,6 +115,12 @@ func NewKnobs(seed uint64) *Knobs {
 	k.Lively = c.happens(0.4)
 	k.BucketLoss = c.happens(0.25)
 	k.Pauses = c.happens(0.4)
+	k.Warden = pick(c, wardenAuto, wardenAuto, wardenAuto, wardenAuto, wardenOff, wardenRequire)
+	for i := range k.Apps {
+		if c.happens(0.5) {
+			k.Apps[i].Clan = c.Float64()
+		}
+	}
 	return k
 }
 

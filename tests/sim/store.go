@@ -237,9 +237,12 @@ func (w *World) writeArrives(r *request) {
 	w.answer(r)
 }
 
-func (w *World) applied(r *request) {
-	w.mix(uint64(r.rev))
-	switch r.op {
+func (w *World) applied(r *request) { w.change(&r.write.Cell, r.rev, r.op) }
+
+// change tells everybody of a write.
+func (w *World) change(cell *policy.Cell, rev policy.Revision, op machine.Op) {
+	w.mix(uint64(rev))
+	switch op {
 	case machine.OpExpire:
 		w.Stats.Expired++
 	case machine.OpCertify:
@@ -247,12 +250,12 @@ func (w *World) applied(r *request) {
 	case machine.OpClose:
 		w.Stats.Closed++
 	}
-	if r.write.Cell.App != nil {
+	if cell.App != nil {
 		w.round.written = w.now
-		w.mix(uint64(r.write.Cell.App.Owner.Epoch))
+		w.mix(uint64(cell.App.Owner.Epoch))
 	}
-	w.check.Applied(r.write.Cell)
-	w.publish(r.rev)
+	w.check.Applied(*cell)
+	w.publish(rev)
 }
 
 func (w *World) readArrives(r *request) {

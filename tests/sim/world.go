@@ -33,6 +33,9 @@ type World struct {
 	check  *checkers.Checker
 	trace  tracer
 
+	wardens []*warden // those alive
+	certs   []machine.Certified
+
 	calls map[machine.CallID]call
 	runs  map[uint64]*run
 	runID uint64
@@ -44,13 +47,19 @@ type host struct {
 	clock clock
 	id    policy.Host
 	boots int
+
+	frozen   bool
+	frozenAt machine.Instant
+	after    []func() // what becomes of orphans when it runs on
 }
 
 // life is one agent process, also after its end.
 type life struct {
-	host *host
-	over bool
-	runs int // app processes that are still there
+	host   *host
+	nonce  policy.Nonce
+	over   bool
+	overAt Time
+	runs   int // app processes that are still there
 }
 
 // Stats counts what happened, so that a run in which nothing did is seen.
@@ -61,6 +70,8 @@ type Stats struct {
 	Writes, Unknown, Late, Refused                   int
 	Expired, Certified, Closed, Fenced               int
 	Rounds, Calm, StartFails, Crashed                int
+	Wardens, Avenged, Avengers, Certificates         int
+	Clans, Forsaken, Leftovers, Sleeps, Rollbacks    int
 }
 
 // Add adds up the counts of another life.
@@ -79,6 +90,8 @@ func (s *Stats) all() []*int {
 		&s.Writes, &s.Unknown, &s.Late, &s.Refused,
 		&s.Expired, &s.Certified, &s.Closed, &s.Fenced,
 		&s.Rounds, &s.Calm, &s.StartFails, &s.Crashed,
+		&s.Wardens, &s.Avenged, &s.Avengers, &s.Certificates,
+		&s.Clans, &s.Forsaken, &s.Leftovers, &s.Sleeps, &s.Rollbacks,
 	}
 }
 
@@ -231,7 +244,12 @@ func (w *World) step(a *agent, ev machine.Event) {
 	if w.trace.on {
 		w.trace.event(w, a, ev)
 	}
-	for _, act := range a.m.Step(now, ev) {
+	actions := a.m.Step(now, ev)
+	if doom := a.m.Doom(); doom != a.doom {
+		a.doom = doom
+		w.armWarden(a)
+	}
+	for _, act := range actions {
 		w.perform(a, act)
 		if a.m == nil {
 			return

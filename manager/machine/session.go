@@ -230,11 +230,16 @@ func (m *Machine) confirmOwned(rev policy.Revision) {
 	}
 	for _, a := range m.apps {
 		if a.claim != nil && a.req == nil {
-			a.req = &request{op: opConfirm, app: a, settled: true, write: policy.Write{
-				Cell: policy.Cell{Key: policy.AppKey(a.App)}, Expect: ^policy.Revision(0),
-			}}
+			m.confirm(a)
 		}
 	}
+}
+
+// confirm reads an app's record through the leader.
+func (m *Machine) confirm(a *app) {
+	a.req = &request{op: opConfirm, app: a, settled: true, write: policy.Write{
+		Cell: policy.Cell{Key: policy.AppKey(a.App)}, Expect: ^policy.Revision(0),
+	}}
 	m.touch()
 }
 

@@ -202,7 +202,8 @@ var graph = map[string][]may{
 		{"policy/node", "names"},
 	},
 	"tests/sim": {
-		{"manager/machine", "the only real thing in a simulation"},
+		{"manager/machine", "the only real thing in a simulation, beside"},
+		{"manager/warden/vigil", "what wardens decide"},
 		{"policy", "records"},
 		{"policy/node", "names"},
 		{"tests/sim/checkers", "what must hold"},

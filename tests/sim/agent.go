@@ -252,6 +252,9 @@ func (w *World) thaw(h *host) {
 	if !h.frozen {
 		return
 	}
+	if h.asleep {
+		h.clock.offset -= h.clock.read(w.now).Sub(h.frozenAt)
+	}
 	now := h.clock.read(w.now)
 	asleep := func(a *agent) bool { return a.host == h && a.frozen }
 	for _, wd := range slices.Clone(w.wardens) {
@@ -270,6 +273,10 @@ func (w *World) thaw(h *host) {
 		f()
 	}
 	h.frozen = false
+	if h.asleep {
+		h.asleep = false
+		w.slept(h)
+	}
 	for _, a := range w.agents {
 		if asleep(a) {
 			w.check.Thawed(a.life)
@@ -285,6 +292,23 @@ func (w *World) thaw(h *host) {
 		if wd.agent.host == h {
 			w.resume(wd)
 		}
+	}
+}
+
+// slept: what ran on a host that was paused from outside may run for as long as
+// it takes the nodes to notice, and a kill. No longer.
+func (w *World) slept(h *host) {
+	const grace = 20 * time.Millisecond // until the obituary
+	w.check.Slept(func(l checkers.Life) bool { return w.lives[l].host == h })
+	for _, r := range w.allRuns() {
+		if r.agent.host != h {
+			continue
+		}
+		w.after(r.agent.lease.Kill+grace, func() {
+			if !r.gone && !r.orphan && !h.frozen {
+				w.check.Fail("sleep", "%s: run %d of session %s still runs %v after its host slept", r.agent.name, r.run, r.session, r.agent.lease.Kill+grace)
+			}
+		})
 	}
 }
 

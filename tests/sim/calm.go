@@ -81,7 +81,7 @@ func (w *World) wakeNodes(how rest) (down []node.Name) {
 // that still ignores its stop.
 func (w *World) bound(app int) time.Duration {
 	d := lastCrash + 3*w.Knobs.leaseMax() + 5*time.Second
-	if w.Knobs.BucketLoss {
+	if w.Knobs.BucketLoss || w.Knobs.Rollback {
 		d += 4 * w.Knobs.leaseMax() // nobody acts on a new bucket, or on an app's lost record, before a lease and a fence
 	}
 	if t := w.Knobs.Specs[app].Timeout; t != policy.Infinite {

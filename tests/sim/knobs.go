@@ -28,6 +28,8 @@ type Knobs struct {
 	Round      time.Duration // faults last about this long, then comes a calm
 	Only       []faultKind   // the only faults there are; nil: all kinds
 	BucketLoss bool          // the bucket is deleted and made again now and then
+	Rollback   bool          // the store is set back now and then
+	Sleeps     bool          // hosts are paused from outside, clocks and all
 	Pauses     bool          // agents alone may stand still; the kernel's timer ends them at their deadline
 	Warden     wardenMode
 	Busy       float64 // makes faults and commands this many times as frequent
@@ -115,6 +117,8 @@ func NewKnobs(seed uint64) *Knobs {
 	k.Lively = c.happens(0.4)
 	k.BucketLoss = c.happens(0.25)
 	k.Pauses = c.happens(0.4)
+	k.Rollback = c.happens(0.2)
+	k.Sleeps = c.happens(0.3)
 	k.Warden = pick(c, wardenAuto, wardenAuto, wardenAuto, wardenAuto, wardenOff, wardenRequire)
 	for i := range k.Apps {
 		if c.happens(0.5) {

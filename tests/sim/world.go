@@ -49,6 +49,7 @@ type host struct {
 	boots int
 
 	frozen   bool
+	asleep   bool // its clock stands still, too
 	frozenAt machine.Instant
 	after    []func() // what becomes of orphans when it runs on
 }
@@ -222,7 +223,7 @@ func (w *World) happen(a *agent, e *event) {
 	case kindGiveUp:
 		w.gaveUp(a, e.what.(*request))
 	case kindView:
-		w.viewArrives(a, policy.Revision(e.a), e.b)
+		w.viewArrives(a, e.a, e.b)
 	case kindSnap:
 		w.snapshotArrives(a, e.b)
 	case kindAudit:

@@ -32,6 +32,7 @@ type right struct {
 	reserved bool // began as a reservation (overlap)
 	started  bool
 	givenUp  bool
+	lost     bool // the store was set back behind it
 }
 
 // rightsMax bounds how many claims of one agent are remembered: older ones can
@@ -50,6 +51,8 @@ type instance struct {
 	restart  bool
 	up       bool // its start is complete
 	frozen   bool // alive, but not executing
+	shaken   bool // the store was set back behind its claim or its lease
+	until    machine.Instant
 	excused  bool // what ends it in time is lost, as the documents say it may be
 }
 
@@ -191,12 +194,15 @@ func (c *Checker) checkRight(a *agent, in *instance) {
 		c.Fail("I2", "%s started under a claim that was given up", in.name())
 	}
 	in.restart, in.reserved = r.started, r.reserved
+	if s := c.sessions[in.session]; s != nil && (r.lost || s.shaken) {
+		in.shaken, in.until = true, s.until
+	}
 	r.started = true
 }
 
 // checkEpoch is I3 for starts.
 func (c *Checker) checkEpoch(a *app, in *instance) {
-	if in.restart {
+	if in.restart || in.shaken {
 		return
 	}
 	if in.epoch <= a.started {
@@ -210,7 +216,7 @@ func (c *Checker) checkTogether(s *policy.Spec, in *instance) bool {
 	others := 0
 	for i := range c.instances {
 		o := &c.instances[i]
-		if o.app != in.app || o.frozen || o.excused {
+		if o.app != in.app || o.frozen || o.excused || c.tolerated(o) || in.shaken {
 			continue
 		}
 		others++
@@ -260,6 +266,99 @@ func (c *Checker) Froze(l Life) {
 	}
 }
 
+// tolerated: the store had forgotten this instance's right. It ends when its
+// node notices, at the latest with the lease that was renewed once more.
+func (c *Checker) tolerated(in *instance) bool {
+	if in.shaken && c.clock(in.life) > in.until {
+		c.Fail("rule 9", "%s runs although the store was set back behind it, %v after it should have been noticed", in.name(), c.clock(in.life).Sub(in.until))
+	}
+	return in.shaken
+}
+
+// SetBack says that the store was set back, and what it holds now.
+func (c *Checker) SetBack(cells []policy.Cell) {
+	was := c.nodes
+	c.nodes = map[node.Name]policy.SessionRecord{}
+	for _, a := range c.apps {
+		a.record, a.exists, a.started = policy.AppRecord{}, false, 0
+	}
+	for _, cell := range cells {
+		switch {
+		case cell.Node != nil:
+			c.nodes[cell.Node.Node] = *cell.Node
+		case cell.App != nil:
+			a := c.apps[cell.App.App]
+			a.record, a.exists, a.started = *cell.App, true, cell.App.High
+		}
+	}
+	for _, a := range c.apps {
+		for e := range a.allotted {
+			if e > a.record.High {
+				delete(a.allotted, e)
+			}
+		}
+	}
+	for id, s := range c.sessions {
+		l := &c.lives[s.life]
+		if l.over {
+			continue
+		}
+		now := c.nodes[l.node]
+		s.shaken = s.shaken || now.Session != id || now.Seq != was[l.node].Seq || now.State != was[l.node].State
+		s.until = c.clock(s.life).Add(2*l.lease.Fence() + l.lease.Renew + l.lease.Late + l.lease.Kill)
+	}
+	for i := range c.lives {
+		for j := range c.lives[i].rights {
+			r := &c.lives[i].rights[j]
+			r.lost = r.lost || !c.apps[r.app].holds(r.session, r.epoch)
+		}
+	}
+	for i := range c.instances {
+		in := &c.instances[i]
+		if s := c.sessions[in.session]; s != nil && !in.shaken && (s.shaken || !c.apps[in.app].holds(in.session, in.epoch)) {
+			in.shaken, in.until = true, s.until
+		}
+	}
+}
+
+func (a *app) holds(s policy.Session, e policy.Epoch) bool {
+	for _, slot := range []policy.Slot{a.record.Owner, a.record.Next, a.record.Prev} {
+		if slot.Session == s && (slot.Epoch == e || slot.Epoch == 0) {
+			return true
+		}
+	}
+	return false
+}
+
+// restored: a claim that is applied is not lost, whatever happened before.
+func (c *Checker) restored(now *policy.AppRecord) {
+	for _, slot := range [2]policy.Slot{now.Owner, now.Next} {
+		s := c.sessions[slot.Session]
+		if s == nil {
+			continue
+		}
+		rights := c.lives[s.life].rights
+		for i := range rights {
+			if r := &rights[i]; r.lost && r.app == now.App && r.nonce == slot.Nonce {
+				r.lost = false
+			}
+		}
+	}
+}
+
+// Slept says that a host which could not know how long it was paused goes on:
+// what is left there of its lives' sessions is over, and notices it now.
+func (c *Checker) Slept(on func(Life) bool) {
+	for _, s := range c.sessions {
+		s.slept = s.slept || on(s.life)
+	}
+	for i := range c.instances {
+		if in := &c.instances[i]; on(in.life) {
+			in.excused = true
+		}
+	}
+}
+
 // Excuse says that nobody is left who would end an instance in time: it is no
 // argument against what others do by its lease. A certificate still needs its
 // end.
@@ -288,7 +387,7 @@ func (c *Checker) Thawed(l Life) {
 		in.frozen = false
 		for j := range c.instances {
 			o := &c.instances[j]
-			if j != i && o.app == in.app && !o.frozen && !in.excused && !o.excused && c.apps[in.app].spec.Takeover != policy.Overlap {
+			if j != i && o.app == in.app && !o.frozen && !in.excused && !o.excused && !c.tolerated(in) && !c.tolerated(o) && c.apps[in.app].spec.Takeover != policy.Overlap {
 				c.Fail("I1", "%s woke up beside %s", in.name(), o.name())
 			}
 		}
@@ -304,6 +403,7 @@ func (c *Checker) appApplied(now *policy.AppRecord) {
 	if now.High < was.High || now.Owner.Epoch > now.High || now.Next.Epoch > now.High {
 		c.Fail("I3", "%s: highest epoch %d after %d (owner %d, next %d)", now.App, now.High, was.High, now.Owner.Epoch, now.Next.Epoch)
 	}
+	c.restored(now)
 	c.allot(a, now.Owner)
 	if a.spec.Takeover == policy.Overlap {
 		c.allot(a, now.Next)
@@ -313,7 +413,7 @@ func (c *Checker) appApplied(now *policy.AppRecord) {
 	}
 	for i := range c.instances {
 		in := &c.instances[i]
-		if in.app == now.App && in.session == was.Owner.Session && !in.frozen && !in.excused && now.Prev.Session != in.session {
+		if in.app == now.App && in.session == was.Owner.Session && !in.frozen && !in.excused && !in.shaken && now.Prev.Session != in.session {
 			c.Fail("A1/A3", "%s: owner %s replaced by %q while %s is alive", now.App, was.Owner.Node, now.Owner.Node, in.name())
 		}
 	}

@@ -310,6 +310,7 @@ func (w *World) strikeWipe(a *agent) {
 	}
 	w.crash(a)
 	a.disk = machine.Memory{}
+	w.check.Wiped(a.name)
 	w.after(w.faulty.scale(100*time.Millisecond, time.Minute), func() { w.boot(a) })
 }
 

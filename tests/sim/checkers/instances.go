@@ -16,7 +16,8 @@ type app struct {
 	record   policy.AppRecord
 	exists   bool
 	allotted map[policy.Epoch]policy.Nonce
-	started  policy.Epoch // the highest epoch that was started under
+	started  policy.Epoch               // the highest epoch that was started under
+	ranOn    map[node.Name]policy.Epoch // likewise on each node, which has it on disk whatever becomes of the store
 }
 
 // right is a claim or reservation that an agent knows to have been applied, or
@@ -202,7 +203,14 @@ func (c *Checker) checkRight(a *agent, in *instance) {
 
 // checkEpoch is I3 for starts.
 func (c *Checker) checkEpoch(a *app, in *instance) {
-	if in.restart || in.shaken {
+	if in.restart {
+		return
+	}
+	if e := a.ranOn[in.node]; in.epoch <= e {
+		c.Fail("I3", "%s started, and its node has started it with epoch %d", in.name(), e)
+	}
+	a.ranOn[in.node] = in.epoch
+	if in.shaken {
 		return
 	}
 	if in.epoch <= a.started {
@@ -263,6 +271,13 @@ func (c *Checker) Froze(l Life) {
 		if c.instances[i].life == l {
 			c.instances[i].frozen = true
 		}
+	}
+}
+
+// Wiped says that a node has lost its disk, and what it remembered.
+func (c *Checker) Wiped(n node.Name) {
+	for _, a := range c.apps {
+		delete(a.ranOn, n)
 	}
 }
 

@@ -16,6 +16,7 @@ type run struct {
 	agent   *agent
 	life    checkers.Life
 	run     machine.RunID
+	app     policy.App
 	session policy.Session
 	knobs   *AppKnobs
 	up      bool
@@ -47,7 +48,7 @@ func (w *World) startApp(a *agent, act machine.StartApp) {
 	w.countStart(act)
 	w.mix(uint64(act.Epoch))
 	w.runID++
-	r := &run{id: w.runID, agent: a, life: a.life, run: act.Run, session: act.Session, knobs: &w.Knobs.Apps[i]}
+	r := &run{id: w.runID, agent: a, life: a.life, run: act.Run, app: act.App, session: act.Session, knobs: &w.Knobs.Apps[i]}
 	w.runs[r.id] = r
 	a.runs = append(a.runs, r)
 	a.left++

@@ -27,6 +27,10 @@ var restNames = [...]string{"start all", "leave alone", "some stay down", "stop 
 // Live runs a whole life: storms and calms in turn until the hours are over.
 // It returns the first violation, or nil.
 func (w *World) Live(hours float64) *checkers.Violation {
+	if w.Knobs.Big {
+		hours *= bigShare
+		w.Knobs.Round = min(w.Knobs.Round, Time(hours*float64(time.Hour))/2)
+	}
 	end := Time(hours * float64(time.Hour))
 	for _, a := range w.agents {
 		w.after(w.faulty.upTo(3*time.Second), func() { w.boot(a) })

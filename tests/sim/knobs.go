@@ -34,6 +34,7 @@ type Knobs struct {
 	Warden     wardenMode
 	Busy       float64 // makes faults and commands this many times as frequent
 	Lively     bool    // many commands
+	Big        bool    // many nodes and apps: its life is shorter
 }
 
 // AppKnobs are how an app behaves.
@@ -47,6 +48,13 @@ type AppKnobs struct {
 	Clan      float64       // how often it has processes that the death of the agent does not end
 	Stubborn  float64       // how often it ignores a stop until its timeout
 }
+
+// One seed in bigEvery is a big cluster, which lives bigShare as long: a simulated
+// hour of it costs that much more.
+const (
+	bigEvery = 25
+	bigShare = 1.0 / 20
+)
 
 // DriftPPM is the most a clock may be off: two of them then differ in rate by
 // one in a thousand.
@@ -100,12 +108,21 @@ func pick[T any](c chance, of ...T) T { return of[c.IntN(len(of))] }
 func NewKnobs(seed uint64) *Knobs {
 	c := newChance(seed, streamKnobs)
 	k := &Knobs{DriftPPM: DriftPPM, Busy: 1}
-	for i := range pick(c, 2, 2, 3, 3, 3, 4, 5) {
+	k.Big = seed%bigEvery == 0
+	nodes := pick(c, 2, 2, 3, 3, 3, 4, 5)
+	if k.Big {
+		nodes = pick(c, 5, 6, 7)
+	}
+	for i := range nodes {
 		k.Nodes = append(k.Nodes, node.Name(fmt.Sprintf("n%d@sim", i+1)))
 	}
 	k.drawHosts(c)
 	k.drawLeases(c)
-	for i := range pick(c, 1, 1, 2, 3) {
+	apps := pick(c, 1, 1, 2, 3)
+	if k.Big {
+		apps = pick(c, 10, 20, 50)
+	}
+	for i := range apps {
 		k.drawApp(c, i)
 	}
 	for range k.Nodes {
@@ -160,7 +177,7 @@ func (k *Knobs) drawLeases(c chance) {
 
 func (k *Knobs) drawApp(c chance, i int) {
 	k.Specs = append(k.Specs, &policy.Spec{
-		App:       policy.App([]string{"red", "sea", "tin"}[i]),
+		App:       appName(i),
 		Timeout:   pick(c, 0, 0, policy.Timeout(c.upTo(10*time.Second)), policy.Timeout(c.upTo(3*time.Second)), policy.Infinite),
 		Groups:    k.drawGroups(c),
 		Takeover:  pick(c, policy.Exclusive, policy.Exclusive, policy.Overlap, policy.Overlap, policy.Never),
@@ -182,6 +199,14 @@ func (k *Knobs) drawApp(c chance, i int) {
 		a.Stubborn = c.Float64()
 	}
 	k.Apps = append(k.Apps, a)
+}
+
+// appName keeps the order of names that of numbers.
+func appName(i int) policy.App {
+	if names := []string{"red", "sea", "tin"}; i < len(names) {
+		return policy.App(names[i])
+	}
+	return policy.App(fmt.Sprintf("u%02d", i))
 }
 
 // drawGroups is a priority list of some or all nodes, with or without tuples.

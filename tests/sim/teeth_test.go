@@ -209,7 +209,7 @@ var teeth = []tooth{
 	{name: "an expiry that was only sent counts", by: `A1/A3|I[18]|S1`, edits: []edit{
 		{fileMember, "\tmb.req.member = mb\n", "\tmb.req.member = mb\n\tmb.cell.Node = &rec\n"},
 	}},
-	{name: "expiry after the own TTL, whatever the other's", by: `I8`, edits: []edit{
+	{name: "expiry after the own TTL, whatever the other's", by: `I9`, edits: []edit{
 		{fileMember, "max(m.cfg.Lease.TTL, rec.TTL)", "m.cfg.Lease.TTL"},
 	}},
 	{name: "expire only with a session", by: `I5`, edits: []edit{
@@ -285,7 +285,7 @@ var teeth = []tooth{
 	{name: "a refused expiry has happened", by: `A1/A3|I[148]|S1`, edits: []edit{
 		{fileRequest, "\tcase policy.OutcomeRefused:\n", "\tcase policy.OutcomeRefused:\n\t\tif r.op == OpExpire {\n\t\t\tm.forget(r)\n\t\t\tm.accepted(r, r.write.Expect+1)\n\t\t\treturn\n\t\t}\n"},
 	}},
-	{name: "the epoch is the revision", by: `I3`, edits: []edit{
+	{name: "the epoch is the revision", by: `I[23]`, edits: []edit{
 		{fileApp, "\ta.allotted = max(a.allotted, m.heardEpoch(a)) + 1\n", "\ta.allotted = policy.Epoch(m.bucket.most) + 1\n"},
 	}},
 	{name: "a host that slept stops nothing", by: `sleep|I[14]`, edits: []edit{

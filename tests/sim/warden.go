@@ -293,7 +293,7 @@ func (w *World) certificateArrives(wd *warden, write policy.Write, took time.Dur
 	rev, outcome := w.store.cas(&write, w.now)
 	if w.store.seq != before {
 		w.Stats.Avengers++
-		w.change(&write.Cell, rev, machine.OpCertify)
+		w.change(wd.life, &write.Cell, rev, machine.OpCertify)
 	}
 	if took > 400*time.Millisecond {
 		return // it has been given up

@@ -40,7 +40,24 @@ type World struct {
 	runs  map[uint64]*run
 	runID uint64
 	moved []bool // by app: some command moved it
+
+	// What must make no difference.
+	twice bool // every answer and every change of a record is told twice
+
+	beatsAre beatCut
 }
+
+// beatCut is how heartbeats carry what they say.
+type beatCut int
+
+const (
+	beatsAsTheyAre beatCut = iota
+	beatsMerged            // all in full
+	beatsSplit             // each full one after a brief one
+	beatsTwice             // each twice
+)
+
+var beatCutNames = [...]string{"as they are", "merged", "split", "told twice"}
 
 // host is what its nodes share: a clock and a process table.
 type host struct {
@@ -256,10 +273,27 @@ func (w *World) step(a *agent, ev machine.Event) {
 			return
 		}
 	}
+	if w.twice && repeatable(ev) {
+
+		if again := a.m.Step(now, ev); len(again) > 0 {
+			w.check.Fail("reply", "%s: %T, told twice, led to %T: %+v, then %+v", a.name, ev, again[0], actions, again)
+		}
+	}
 	if err := a.m.Check(); err != nil {
 		w.check.Fail("machine", "%s: %v", a.name, err)
 	}
 	w.arm(a)
+}
+
+// repeatable: what may come twice. A command that does is another command.
+func repeatable(ev machine.Event) bool {
+	switch ev.(type) {
+	case machine.Command, machine.Cancel, machine.Tick, machine.Slept:
+		return false
+	case machine.Heard:
+		return false // one that was turned away is news when the life that was believed has been silent for long enough
+	}
+	return true
 }
 
 func (w *World) perform(a *agent, act machine.Action) {

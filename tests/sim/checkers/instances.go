@@ -36,9 +36,9 @@ type right struct {
 	lost     bool // the store was set back behind it
 }
 
-// rightsMax bounds how many claims of one agent are remembered: older ones can
-// only be stragglers.
-const rightsMax = 64
+// rightsMax bounds how many claims of one agent are remembered, per app: older
+// ones can only be stragglers.
+const rightsMax = 32
 
 // instance is one app process from the order to start it until it is gone.
 type instance struct {
@@ -85,7 +85,7 @@ func (c *Checker) claims(a *agent, app policy.App, req machine.RequestID, s poli
 			return // a repeat
 		}
 	}
-	if len(a.rights) == rightsMax {
+	if len(a.rights) >= rightsMax*(1+len(c.apps)) {
 		a.rights = slices.Delete(a.rights, 0, 1)
 	}
 	for i := range a.rights {

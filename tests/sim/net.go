@@ -42,7 +42,7 @@ func (a *agent) merged(b machine.Beat) machine.Beat {
 	return full
 }
 
-// split is the brief part of a full heartbeat.
+// split is what a short heartbeat has of a full one.
 func split(b machine.Beat) machine.Beat {
 	return machine.Beat{Node: b.Node, Agent: b.Agent, Session: b.Session, N: b.N - 1, Phase: b.Phase, Hidden: b.Hidden}
 }

@@ -291,10 +291,7 @@ var teeth = []tooth{
 	{name: "a host that slept stops nothing", by: `sleep|I[14]`, edits: []edit{
 		{fileMachine, "\t\tm.fence(\"the host slept or stood still\")\n", ""},
 	}},
-	{name: "restarted while a re-assertion is open", by: `I2`, edits: []edit{
-		{fileRun, "if c.over != nil && a.reasserting() {", "if false {"},
-	}},
-	{name: "a store that was set back and went on is an old picture", by: `rule 9|I[138]|A1/A3`, edits: []edit{
+	{name: "a store that was set back and went on is an old picture", by: `rule 9|I[138]|A1/A3|S1`, edits: []edit{
 		{fileBucket, "\tif m.forgotten() {", "\tif m.forgotten() && false {"},
 		{fileRequest, "if ev.Rev <= r.seen {", "if false {"},
 	}},
@@ -333,6 +330,12 @@ var teeth = []tooth{
 // packageTeeth are the same in packages of which the simulation has only a model,
 // or only a part.
 var packageTeeth = []tooth{
+	{name: "package machine: restarted while a re-assertion is open", pkg: "manager/machine", by: "TestRule6Claim", edits: []edit{
+		{fileRun, "if c.over != nil && a.reasserting() {", "if false {"},
+	}},
+	{name: "package sim: released before the app is gone, by orders", pkg: "tests/sim", by: "TestAllOrders", edits: []edit{
+		{fileOwner, "\tcase a.run != nil:\n\tcase why", "\tcase a.run != nil && !a.run.ordered:\n\tcase why"},
+	}},
 	{name: "package samehost: proved by the agent's pid alone", pkg: "manager/samehost", by: "TestProofNeedsAgentAndGroupsGone", edits: []edit{
 		{fileProve, "\tfor _, g := range groups {\n\t\talive, err := g.Alive()", "\tfor _, g := range groups[:0] {\n\t\talive, err := g.Alive()"},
 	}},

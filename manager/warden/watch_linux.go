@@ -25,8 +25,9 @@ type watch struct {
 	connect Connect
 	log     *slog.Logger
 
-	vigil vigil.Vigil[group]
-	cert  Certifier
+	vigil   vigil.Vigil[group]
+	cert    Certifier
+	cgroups string // the directory of the life's cgroups
 }
 
 func newWatch(pid int, connect Connect, log *slog.Logger) (*watch, error) {
@@ -104,6 +105,7 @@ func (w *watch) take(f frame) {
 
 func (w *watch) meet(l Life) {
 	w.vigil.Meet(vigil.Life{Node: l.Node, Agent: l.Agent, TTL: l.TTL})
+	w.cgroups = l.Cgroups
 	w.log = w.log.With("node", string(l.Node))
 	cert, err := w.connect(l, w.log)
 	if err != nil {
@@ -183,6 +185,7 @@ func (w *watch) avenge(why string) error {
 	}
 	w.log.Info("certified", "took", time.Since(begin)-killed)
 	w.cert.Close()
+	removeTree(w.cgroups)
 	return nil
 }
 

@@ -166,6 +166,27 @@ func TestRule3Fence(t *testing.T) {
 			t.Error("went on")
 		}
 	})
+	t.Run("a registration sent before the host slept makes no session valid", func(t *testing.T) {
+		r := bareRig(t, manualRenew)
+		r.snapshot()
+		w := r.write(OpRegister)
+		r.step(Slept{})
+		c := r.commit(w)
+		r.step(Wrote{Req: w.Req, Outcome: policy.OutcomeOK, Rev: c.Rev})
+		if r.m.session.valid(r.now) {
+			t.Fatal("valid since who knows when")
+		}
+		r.reread()
+		r.jump(readAgain)
+		renew := r.write(OpRenew)
+		if renew.Write.Cell.Node.Session != w.Write.Cell.Node.Session || r.m.session.valid(r.now) {
+			t.Errorf("S2 = %+v", renew.Write)
+		}
+		r.ok(renew)
+		if !r.m.session.valid(r.now) {
+			t.Error("not valid with an acknowledged renewal")
+		}
+	})
 	t.Run("it rejoins with a new session and must claim again", func(t *testing.T) {
 		r := newRig(t, manualRenew)
 		run, c := r.owns()

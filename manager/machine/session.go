@@ -60,6 +60,17 @@ func (m *Machine) fence(why string) {
 	m.touch()
 }
 
+// slept: the clock may have stood still, so that what was sent before may have
+// been sent any time ago. The session ends, and the acknowledgement of a
+// registration that is under way makes none: it is settled by reading, and valid
+// from its first acknowledged renewal.
+func (m *Machine) slept() {
+	m.fence("the host slept or stood still")
+	if r := m.self.req; r != nil {
+		m.settle(r)
+	}
+}
+
 // ownCell looks at a new value of this node's own cell: a session that is not
 // there any more is lost.
 func (m *Machine) ownCell(old policy.Cell) {

@@ -289,7 +289,10 @@ var teeth = []tooth{
 		{fileApp, "\ta.allotted = max(a.allotted, m.heardEpoch(a)) + 1\n", "\ta.allotted = policy.Epoch(m.bucket.most) + 1\n"},
 	}},
 	{name: "a host that slept stops nothing", by: `sleep|I[14]`, edits: []edit{
-		{fileMachine, "\t\tm.fence(\"the host slept or stood still\")\n", ""},
+		{fileSession, "\tm.fence(\"the host slept or stood still\")\n", ""},
+	}},
+	{name: "a registration from before a sleep counts", by: `I[148]`, edits: []edit{
+		{fileSession, "\tif r := m.self.req; r != nil {\n\t\tm.settle(r)\n\t}\n}\n\n// ownCell", "}\n\n// ownCell"},
 	}},
 	{name: "a store that was set back and went on is an old picture", by: `rule 9|I[138]|A1/A3|S1`, edits: []edit{
 		{fileBucket, "\tif m.forgotten() {", "\tif m.forgotten() && false {"},

@@ -32,7 +32,8 @@ type cluster struct {
 
 	queue []func()
 	trace strings.Builder
-	muted bool // only what the test itself prints is traced
+	see   func(Seen) // may be nil
+	muted bool       // only what the test itself prints is traced
 	ids   int
 }
 
@@ -49,10 +50,12 @@ type testNode struct {
 	hidden bool
 	denied bool // without permission at first
 
-	cut       bool // hears and reaches nobody, store included
-	unknown   int  // so many writes are applied and not answered
-	lose      int  // so many writes are lost and not answered
-	failStart int  // so many starts fail
+	cut       bool         // hears and reaches nobody, store included
+	unknown   int          // so many writes are applied and not answered
+	lose      int          // so many writes are lost and not answered
+	failStart int          // so many starts fail
+	failing   []policy.App // apps whose starts fail
+	up        bool         // this life was seen through its barrier
 	slowStop  time.Duration
 	slowStart time.Duration
 }
@@ -110,7 +113,7 @@ func (n *testNode) boot() {
 	c := n.c
 	n.agent = policy.Nonce("agent-" + c.newID())
 	n.runs = map[machine.RunID]*testRun{}
-	n.exit, n.cut = nil, false
+	n.exit, n.cut, n.up = nil, false, false
 	cfg := machine.Config{
 		Self: n.name, Agent: n.agent, Host: n.host, PID: 1, Lease: c.lease, Sync: c.sync, Digest: "d",
 		Apps: n.apps(), Hidden: n.hidden,
@@ -240,12 +243,14 @@ func (n *testNode) perform(a machine.Action) {
 		n.later(machine.Proved{Node: a.Record.Node, Agent: a.Record.Agent, Gone: gone})
 	case machine.Reply:
 		c.tell("%s reply %d: %v", n.name.Base(), a.ID, errText(a.Err))
+		c.saw(Seen{What: SeenReply, Node: n.name, Call: a.ID, Err: a.Err})
 	case machine.Emit:
 		c.tell("%s %s", n.name.Base(), historyText(a.Record))
 	case machine.Exit:
 		c.tell("%s exit %d: %s", n.name.Base(), a.Code, a.Reason)
 		n.exit = &a
 		n.kill()
+		c.saw(Seen{What: SeenExit, Node: n.name, Code: a.Code})
 	}
 }
 
@@ -312,6 +317,11 @@ func (c *cluster) put(cell policy.Cell) {
 
 // at delivers an event after d, in this life.
 func (n *testNode) at(d time.Duration, ev machine.Event) {
+	n.after(d, func() { n.step(ev) })
+}
+
+// after does something after d, in this life.
+func (n *testNode) after(d time.Duration, do func()) {
 	m, due := n.m, n.c.now.Add(d)
 	var wait func()
 	wait = func() {
@@ -320,7 +330,7 @@ func (n *testNode) at(d time.Duration, ev machine.Event) {
 			return
 		}
 		if n.m == m {
-			n.step(ev)
+			do()
 		}
 	}
 	n.c.queue = append(n.c.queue, wait)
@@ -330,13 +340,22 @@ func (n *testNode) start(a machine.StartApp) {
 	r := &testRun{start: a}
 	n.runs[a.Run] = r
 	n.c.tell("%s START %s %s from=%s epoch=%d", n.name.Base(), a.App, a.Kind, a.From.Base(), a.Epoch)
-	if n.failStart > 0 {
-		n.failStart--
+	n.sawApp(SeenStart, a)
+	if n.failStart > 0 || slices.Contains(n.failing, a.App) {
+		n.failStart = max(n.failStart-1, 0)
 		r.gone = true
-		n.at(n.slowStart, machine.StartFailed{Run: a.Run, Reason: "boom"})
+		n.after(n.slowStart, func() {
+			n.sawApp(SeenFailed, a)
+			n.step(machine.StartFailed{Run: a.Run, Reason: "boom"})
+		})
 		return
 	}
-	n.at(n.slowStart, machine.Started{Run: a.Run})
+	n.after(n.slowStart, func() {
+		if !r.gone {
+			n.sawApp(SeenStarted, a)
+		}
+		n.step(machine.Started{Run: a.Run})
+	})
 }
 
 func (n *testNode) stopRun(id machine.RunID, d time.Duration, normal bool) {
@@ -354,6 +373,7 @@ func (n *testNode) stopRun(id machine.RunID, d time.Duration, normal bool) {
 		case n.m == m && !r.gone:
 			n.c.tell("%s GONE %s epoch=%d", n.name.Base(), r.start.App, r.start.Epoch)
 			r.gone = true
+			n.sawApp(SeenGone, r.start)
 			n.step(machine.Exited{Run: id, Normal: normal, Reason: "stopped"})
 		}
 	}
@@ -367,6 +387,7 @@ func (n *testNode) crash(app policy.App, normal bool) {
 			continue
 		}
 		n.runs[id].gone = true
+		n.sawApp(SeenGone, n.runs[id].start)
 		n.step(machine.Exited{Run: id, Normal: normal, Reason: "crashed"})
 	}
 }
@@ -393,6 +414,7 @@ func (c *cluster) run(d time.Duration) {
 			if n.m != nil && n.m.Wake() <= c.now {
 				n.step(machine.Tick{})
 			}
+			n.watchUp()
 		}
 	}
 	c.settle()

@@ -1,0 +1,41 @@
+package scenario
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/seed7529eb29/regent/manager/machine"
+)
+
+// Term is a refusal as Erlang says it. Of the reason of a failed start only the
+// word is left, and the node if it failed elsewhere: {error,boom} on the node
+// itself, {error,{n1,boom}} on those that waited for it.
+func Term(kind machine.RefusalKind, reason string) string {
+	atom := map[machine.RefusalKind]string{
+		machine.RefuseUnknownApp: "not_loaded", machine.RefuseAlreadyStarted: "already_started", machine.RefuseNotStarted: "not_started",
+		machine.RefuseNotRunning: "not_running_distributed", machine.RefuseRunsHere: "already_running_locally",
+		machine.RefuseBadType: "invalid_restart_type",
+	}[kind]
+	switch {
+	case kind == machine.RefuseFailed:
+		return "{error," + failure(reason) + "}"
+	case atom == "":
+		return fmt.Sprintf("{error,%q}", kind)
+	}
+	app, _, _ := strings.Cut(reason, ";")
+	return fmt.Sprintf("{error,{%s,%s}}", atom, app)
+}
+
+// Boom is the reason of all failing starts.
+const Boom = "boom"
+
+func failure(reason string) string {
+	before, _, found := strings.Cut(reason, "@")
+	switch {
+	case !strings.Contains(reason, Boom):
+		return fmt.Sprintf("%q", reason)
+	case found:
+		return fmt.Sprintf("{%s,%s}", before, Boom)
+	}
+	return Boom
+}

@@ -1,0 +1,199 @@
+package scenario
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/seed7529eb29/regent/manager/machine"
+	"github.com/seed7529eb29/regent/manager/machine/machinetest"
+	"github.com/seed7529eb29/regent/policy"
+	"github.com/seed7529eb29/regent/policy/node"
+)
+
+// Virtual is the engine of the pure machine in virtual time.
+type Virtual struct{ T testing.TB }
+
+// Name implements Engine.
+func (Virtual) Name() string { return "machine" }
+
+// Side implements Engine.
+func (Virtual) Side() string { return Regent }
+
+// Begin implements Engine.
+func (v Virtual) Begin(s *Scenario) (World, error) {
+	w := &virtual{s: s}
+	var names []node.Name
+	for _, n := range s.Nodes {
+		names = append(names, full(n))
+	}
+	apps, _ := machineApps(s.Apps, nil)
+	w.w = machinetest.NewWorld(v.T, names, apps, w.configure, w.see)
+	return w, nil
+}
+
+type virtual struct {
+	s      *Scenario
+	w      *machinetest.World
+	events []Event
+	alone  bool // the next node to boot is the first of the cluster, and no other comes
+	booted bool
+}
+
+func full(n string) node.Name { return node.Name(n + "@h") }
+
+func fullOf(names []string) (out []node.Name) {
+	for _, n := range names {
+		out = append(out, full(n))
+	}
+	return out
+}
+
+// machineApps is the configuration of apps; digest is what nodes must agree on.
+func machineApps(apps []App, denied []string) (out []machine.AppConfig, digest string) {
+	for _, a := range apps {
+		c := machine.AppConfig{App: policy.App(a.Name), Defined: true, Type: policy.Temporary, Denied: slices.Contains(denied, a.Name)}
+		if a.Groups != nil {
+			spec := &policy.Spec{App: c.App, Timeout: policy.Timeout(a.Timeout), Takeover: policy.Overlap, FullStart: a.Full || a.Phases}
+			if a.Infinite {
+				spec.Timeout = policy.Infinite
+			}
+			if a.Exclusive {
+				spec.Takeover = policy.Exclusive
+			}
+			for _, g := range a.Groups {
+				spec.Groups = append(spec.Groups, fullOf(g))
+			}
+			c.Spec = spec
+			digest += fmt.Sprintf("%+v ", *spec)
+		}
+		out = append(out, c)
+	}
+	slices.SortFunc(out, func(a, b machine.AppConfig) int {
+		if a.App < b.App {
+			return -1
+		}
+		return 1
+	})
+	return out, digest
+}
+
+func (w *virtual) configure(cfg *machine.Config) {
+	apps, denied := w.s.AppsOf(cfg.Self.Base())
+	cfg.Apps, cfg.Digest = machineApps(apps, denied)
+	cfg.NewCluster = w.alone
+	if b := w.s.Barrier; b != nil {
+		cfg.Sync = machine.Sync{Mandatory: fullOf(b.Mandatory), Optional: fullOf(b.Optional), Defined: b.Timeout > 0 || b.Infinite, Timeout: policy.Timeout(b.Timeout)}
+		if b.Infinite {
+			cfg.Sync.Timeout = policy.Infinite
+		}
+	}
+}
+
+// Do implements World.
+func (w *virtual) Do(st Statement) error {
+	w.alone = st.Verb == Up && !w.booted && len(st.Nodes) == 1 && w.s.Barrier == nil
+	for _, n := range st.Nodes {
+		app := policy.App(st.App)
+		switch st.Verb {
+		case Up:
+			w.booted = true
+			w.w.Boot(n)
+		case Kill:
+			w.w.Kill(n)
+		case Down:
+			w.w.Command(n, machine.Command{ID: shutdownCall, Verb: machine.VerbShutdown})
+		case Cut:
+			w.w.Cut(n)
+		case Heal:
+			w.w.Heal(n)
+		case ExitApp:
+			w.w.End(n, app, st.Word == "normal")
+		case Fail, Mend:
+			w.w.Fail(n, app, st.Verb == Fail)
+		case Slow:
+			if st.Word == "start" {
+				w.w.Slow(n, st.Time, 0)
+			} else {
+				w.w.Slow(n, 0, st.Time)
+			}
+		default:
+			return fmt.Errorf("can't %s", st.Verb)
+		}
+	}
+	return nil
+}
+
+// Call implements World.
+func (w *virtual) Call(number int, st Statement, n string) error {
+	if t := policy.RestartType(st.Word); st.Verb != Permit && t != "" && t != policy.Temporary && t != policy.Transient && t != policy.Permanent {
+		w.events = append(w.events, Event{At: w.Now(), Kind: Reply, Call: number, Word: fmt.Sprintf("{error,{invalid_restart_type,%s}}", t)})
+		return nil
+	}
+	cmd := machine.Command{ID: machine.CallID(number), Verb: machine.Verb(st.Verb), App: policy.App(st.App), Permitted: st.Word == "true"}
+	if st.Verb != Permit {
+		cmd.Type = policy.RestartType(st.Word)
+	}
+	w.w.Command(n, cmd)
+	return nil
+}
+
+var virtualExits = map[int]string{0: ExitNormal, 2: ExitConfig, 3: ExitSync, 6: ExitDigest, 7: ExitTaken, 8: ExitByApp}
+
+func (w *virtual) see(s machinetest.Seen) {
+	kinds := map[machinetest.SeenKind]EventKind{
+		machinetest.SeenUp: NodeUp, machinetest.SeenExit: NodeEnds, machinetest.SeenKilled: NodeEnds, machinetest.SeenStart: AppStart,
+		machinetest.SeenStarted: AppStarted, machinetest.SeenFailed: AppFailed, machinetest.SeenGone: AppEnds, machinetest.SeenReply: Reply,
+	}
+	e := Event{At: w.Now(), Kind: kinds[s.What], Node: s.Node.Base(), App: string(s.App), Word: string(s.Kind)}
+	if s.From != "" {
+		e.From = s.From.Base()
+	}
+	switch s.What {
+	case machinetest.SeenKilled:
+		e.Word = Killed
+	case machinetest.SeenExit:
+		e.Word = virtualExits[s.Code]
+	case machinetest.SeenReply:
+		if s.Call == shutdownCall {
+			return
+		}
+		e.Call = int(s.Call)
+		e.Word = term(s.Err)
+	}
+	w.events = append(w.events, e)
+}
+
+// shutdownCall is the number of commands whose answer nobody waits for.
+const shutdownCall = 1 << 40
+
+// term is the answer of a call, as Erlang writes it.
+func term(r *machine.Refusal) string {
+	if r == nil {
+		return OK
+	}
+	return Term(r.Kind, r.Reason)
+}
+
+// Now implements World.
+func (w *virtual) Now() time.Duration { return w.w.Now() }
+
+// Pass implements World.
+func (w *virtual) Pass(d time.Duration) error { w.w.Run(d); return nil }
+
+// Events implements World.
+func (w *virtual) Events() []Event {
+	out := w.events
+	w.events = nil
+	return out
+}
+
+// Calm implements World.
+func (w *virtual) Calm() time.Duration { return time.Second }
+
+// Patience implements World.
+func (w *virtual) Patience() time.Duration { return time.Minute }
+
+// Close implements World.
+func (w *virtual) Close() {}

@@ -35,6 +35,7 @@ type OwnSpec struct {
 	App    App
 	None   bool // it is told nothing
 	Denied bool // the same, but the node may not run it
+	Free   bool // it has no barrier
 }
 
 // Barrier are the sync_nodes parameters of all nodes.
@@ -58,6 +59,11 @@ func (s *Scenario) AppsOf(node string) (apps []App, denied []string) {
 		}
 	}
 	return apps, denied
+}
+
+// NoBarrier reports whether a node is configured without the barrier.
+func (s *Scenario) NoBarrier(node string) bool {
+	return slices.ContainsFunc(s.Own, func(o OwnSpec) bool { return o.Free && o.Node == node })
 }
 
 // Verb is what a statement does.

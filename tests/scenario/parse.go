@@ -365,10 +365,12 @@ func (p *parser) groups() (groups [][]string) {
 	return groups
 }
 
-// ownSpec: own N none|denied|spec APP …
+// ownSpec: own N none|denied|spec APP …, or own N nobarrier
 func (p *parser) ownSpec() {
 	o := OwnSpec{Node: p.node()}
-	switch p.oneOf("none", "denied", "spec") {
+	switch p.oneOf("none", "denied", "spec", "nobarrier") {
+	case "nobarrier":
+		o.Free = true
 	case "none":
 		o.None = true
 		o.App.Name = p.app()

@@ -83,7 +83,7 @@ func (w *virtual) configure(cfg *machine.Config) {
 	apps, denied := w.s.AppsOf(cfg.Self.Base())
 	cfg.Apps, cfg.Digest = machineApps(apps, denied)
 	cfg.NewCluster = w.alone
-	if b := w.s.Barrier; b != nil {
+	if b := w.s.Barrier; b != nil && !w.s.NoBarrier(cfg.Self.Base()) {
 		cfg.Sync = machine.Sync{Mandatory: fullOf(b.Mandatory), Optional: fullOf(b.Optional), Defined: b.Timeout > 0 || b.Infinite, Timeout: policy.Timeout(b.Timeout)}
 		if b.Infinite {
 			cfg.Sync.Timeout = policy.Infinite

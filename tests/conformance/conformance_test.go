@@ -70,6 +70,12 @@ type lab struct {
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	l := &lab{played: map[string]int{}, begin: time.Now()}
+	r, err := newRegent(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.end)
+	l.engines = append(l.engines, r)
 	if _, err := exec.LookPath("erl"); err == nil {
 		e, err := newErlang(t.TempDir(), freePort(t))
 		if err != nil {

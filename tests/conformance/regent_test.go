@@ -1,0 +1,207 @@
+//go:build linux
+
+package conformance
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/seed7529eb29/regent/tests/scenario"
+)
+
+// regent is the engine of real nodes of regent: processes, with their wardens,
+// clients of one NATS server inside the test.
+type regent struct {
+	dir     string
+	program string
+	nats    *server.Server
+	seq     atomic.Int64
+}
+
+func newRegent(dir string) (*regent, error) {
+	r := &regent{dir: dir, program: filepath.Join(dir, "gonode")}
+	if out, err := exec.Command("go", "build", "-o", r.program, "./gonode").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build gonode: %w\n%s", err, out)
+	}
+	var err error
+	r.nats, err = server.NewServer(&server.Options{
+		ServerName: "conformance", Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: filepath.Join(dir, "nats"), NoSigs: true, NoLog: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.nats.Start()
+	if !r.nats.ReadyForConnections(natsPatience) {
+		return nil, errors.New("the NATS server is not ready")
+	}
+	return r, nil
+}
+
+const natsPatience = 20 * time.Second
+
+func (r *regent) end() {
+	r.nats.Shutdown()
+	r.nats.WaitForShutdown()
+}
+
+// Name implements scenario.Engine.
+func (r *regent) Name() string { return "regent" }
+
+// Side implements scenario.Engine.
+func (r *regent) Side() string { return scenario.Regent }
+
+// Begin implements scenario.Engine.
+func (r *regent) Begin(s *scenario.Scenario) (scenario.World, error) {
+	dir, err := os.MkdirTemp(r.dir, s.Name+"-")
+	if err != nil {
+		return nil, err
+	}
+	k := &regentKind{engine: r, cluster: fmt.Sprintf("s%d", r.seq.Add(1)), wires: map[string]*wire{}}
+	return newCluster(k, s, dir), nil
+}
+
+type regentKind struct {
+	engine  *regent
+	cluster string
+	mu      sync.Mutex
+	wires   map[string]*wire // of the nodes
+}
+
+func (k *regentKind) command(c *cluster, n string, boot int) (*exec.Cmd, error) {
+	path := filepath.Join(c.dir, fmt.Sprintf("%s-%d.yaml", n, boot))
+	if err := os.WriteFile(path, []byte(regentConfig(c.s, n)), 0o600); err != nil {
+		return nil, err
+	}
+	w, err := k.wire(n)
+	if err != nil {
+		return nil, err
+	}
+	args := []string{n + "@h", k.cluster, path, filepath.Join(c.dir, n), "nats://" + w.address()}
+	if c.alone(n) && boot == 1 {
+		args = append(args, "new")
+	}
+	cmd := exec.Command(k.engine.program, args...)
+	cmd.Dir = c.dir
+	cmd.Env = append(os.Environ(), "HOME="+c.dir, "XDG_STATE_HOME="+c.dir, "XDG_RUNTIME_DIR="+c.dir)
+	return cmd, nil
+}
+
+// alone: no other node of the cluster is there, or waited for. Its first node
+// is then told so, as a person would, who does not want to wait.
+func (c *cluster) alone(n string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.nodes) == 1 && c.nodes[n] != nil && c.s.Barrier == nil
+}
+
+// regentConfig is the configuration of a node: takeovers and start types are
+// those of OTP unless the scenario wants others, and nothing is restarted in
+// place.
+func regentConfig(s *scenario.Scenario, n string) string {
+	var b, apps, permissions strings.Builder
+	b.WriteString("lease: 4s\nkv_outage: 1.3s\ndistributed:\n")
+	own, denied := s.AppsOf(n)
+	for _, a := range own {
+		keys := "restart: {max: 0}, stop: {timeout: 20s}"
+		if a.Groups != nil {
+			timeout := strconv.FormatInt(a.Timeout.Milliseconds(), 10) + "ms"
+			if a.Infinite {
+				timeout = "infinity"
+			}
+			var groups []string
+			for _, g := range a.Groups {
+				one := strings.Join(regentNames(g), ", ")
+				if len(g) > 1 {
+					one = "[" + one + "]"
+				}
+				groups = append(groups, one)
+			}
+			fmt.Fprintf(&b, "  - {app: %s, timeout: %s, nodes: [%s]}\n", a.Name, timeout, strings.Join(groups, ", "))
+			keys += ", takeover: " + map[bool]string{true: "exclusive", false: "overlap"}[a.Exclusive]
+			keys += ", start_type: " + map[bool]string{true: "full", false: "otp"}[a.Full]
+		}
+		if a.Phases {
+			keys += ", start_phases: [init]"
+		}
+		fmt.Fprintf(&apps, "  %s: {%s}\n", a.Name, keys)
+	}
+	for _, a := range denied {
+		fmt.Fprintf(&permissions, "  %s: false\n", a)
+	}
+	b.WriteString("apps:\n" + apps.String())
+	if permissions.Len() > 0 {
+		b.WriteString("permissions:\n" + permissions.String())
+	}
+	if bar := s.Barrier; bar != nil && !s.NoBarrier(n) {
+		timeout := ""
+		switch {
+		case bar.Infinite:
+			timeout = ", timeout: infinity"
+		case bar.Timeout > 0:
+			timeout = fmt.Sprintf(", timeout: %dms", bar.Timeout.Milliseconds())
+		}
+		fmt.Fprintf(&b, "sync: {mandatory: [%s], optional: [%s]%s}\n", strings.Join(regentNames(bar.Mandatory), ", "), strings.Join(regentNames(bar.Optional), ", "), timeout)
+	}
+	return b.String()
+}
+
+func regentNames(names []string) (all []string) {
+	for _, n := range names {
+		all = append(all, n+"@h")
+	}
+	return all
+}
+
+func (k *regentKind) wire(n string) (*wire, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if w := k.wires[n]; w != nil {
+		return w, nil
+	}
+	w, err := newWire(k.engine.nats.Addr().String())
+	if err == nil {
+		k.wires[n] = w
+	}
+	return w, err
+}
+
+func (k *regentKind) cut(_ *cluster, n string) {
+	if w, err := k.wire(n); err == nil {
+		w.cut(true)
+	}
+}
+
+func (k *regentKind) heal(_ *cluster, n string) {
+	if w, err := k.wire(n); err == nil {
+		w.cut(false)
+	}
+}
+
+func (k *regentKind) normal(result string) string { return result }
+
+var regentExits = map[int]string{0: scenario.ExitNormal, 2: scenario.ExitConfig, 3: scenario.ExitSync, 6: scenario.ExitDigest, 7: scenario.ExitTaken, 8: scenario.ExitByApp}
+
+func (k *regentKind) ended(code int, _ string) string {
+	if is := regentExits[code]; is != "" {
+		return is
+	}
+	return fmt.Sprintf("exits %d", code)
+}
+
+func (k *regentKind) close(*cluster) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, w := range k.wires {
+		w.end()
+	}
+}

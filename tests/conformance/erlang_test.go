@@ -135,7 +135,7 @@ func (k *erlangKind) config(c *cluster, n string) string {
 		switch {
 		case b.Infinite:
 			keys = append(keys, "{sync_nodes_timeout,infinity}")
-		case b.Timeout > 0:
+		case b.Set:
 			keys = append(keys, fmt.Sprintf("{sync_nodes_timeout,%d}", b.Timeout.Milliseconds()))
 		}
 	} else if b == nil && len(others) > 0 {

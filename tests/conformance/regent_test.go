@@ -8,8 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,7 +77,7 @@ type regentKind struct {
 
 func (k *regentKind) command(c *cluster, n string, boot int) (*exec.Cmd, error) {
 	path := filepath.Join(c.dir, fmt.Sprintf("%s-%d.yaml", n, boot))
-	if err := os.WriteFile(path, []byte(regentConfig(c.s, n)), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(scenario.Config(c.s, n)), 0o600); err != nil {
 		return nil, err
 	}
 	w, err := k.wire(n)
@@ -102,64 +100,6 @@ func (c *cluster) alone(n string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.nodes) == 1 && c.nodes[n] != nil && c.s.Barrier == nil
-}
-
-// regentConfig is the configuration of a node: takeovers and start types are
-// those of OTP unless the scenario wants others, and nothing is restarted in
-// place.
-func regentConfig(s *scenario.Scenario, n string) string {
-	var b, apps, permissions strings.Builder
-	b.WriteString("lease: 4s\nkv_outage: 1.3s\ndistributed:\n")
-	own, denied := s.AppsOf(n)
-	for _, a := range own {
-		keys := "restart: {max: 0}, stop: {timeout: 20s}"
-		if a.Groups != nil {
-			timeout := strconv.FormatInt(a.Timeout.Milliseconds(), 10) + "ms"
-			if a.Infinite {
-				timeout = "infinity"
-			}
-			var groups []string
-			for _, g := range a.Groups {
-				one := strings.Join(regentNames(g), ", ")
-				if len(g) > 1 {
-					one = "[" + one + "]"
-				}
-				groups = append(groups, one)
-			}
-			fmt.Fprintf(&b, "  - {app: %s, timeout: %s, nodes: [%s]}\n", a.Name, timeout, strings.Join(groups, ", "))
-			keys += ", takeover: " + map[bool]string{true: "exclusive", false: "overlap"}[a.Exclusive]
-			keys += ", start_type: " + map[bool]string{true: "full", false: "otp"}[a.Full]
-		}
-		if a.Phases {
-			keys += ", start_phases: [init]"
-		}
-		fmt.Fprintf(&apps, "  %s: {%s}\n", a.Name, keys)
-	}
-	for _, a := range denied {
-		fmt.Fprintf(&permissions, "  %s: false\n", a)
-	}
-	b.WriteString("apps:\n" + apps.String())
-	if permissions.Len() > 0 {
-		b.WriteString("permissions:\n" + permissions.String())
-	}
-	if bar := s.Barrier; bar != nil && !s.NoBarrier(n) {
-		timeout := ""
-		switch {
-		case bar.Infinite:
-			timeout = ", timeout: infinity"
-		case bar.Timeout > 0:
-			timeout = fmt.Sprintf(", timeout: %dms", bar.Timeout.Milliseconds())
-		}
-		fmt.Fprintf(&b, "sync: {mandatory: [%s], optional: [%s]%s}\n", strings.Join(regentNames(bar.Mandatory), ", "), strings.Join(regentNames(bar.Optional), ", "), timeout)
-	}
-	return b.String()
-}
-
-func regentNames(names []string) (all []string) {
-	for _, n := range names {
-		all = append(all, n+"@h")
-	}
-	return all
 }
 
 func (k *regentKind) wire(n string) (*wire, error) {

@@ -33,14 +33,15 @@ type App struct {
 type OwnSpec struct {
 	Node   string
 	App    App
-	None   bool // it is told nothing
+	None   bool // it has no entry: the app is a local one
 	Denied bool // the same, but the node may not run it
 	Free   bool // it has no barrier
 }
 
 // Barrier are the sync_nodes parameters of all nodes.
 type Barrier struct {
-	Timeout             time.Duration // 0: not set
+	Set                 bool // there is a timeout
+	Timeout             time.Duration
 	Infinite            bool
 	Mandatory, Optional []string
 }
@@ -54,7 +55,9 @@ func (s *Scenario) AppsOf(node string) (apps []App, denied []string) {
 			apps = append(apps, a)
 		case s.Own[i].Denied:
 			apps, denied = append(apps, a), append(denied, a.Name)
-		case !s.Own[i].None:
+		case s.Own[i].None: // it is a local app then
+			apps = append(apps, App{Name: a.Name})
+		default:
 			apps = append(apps, s.Own[i].App)
 		}
 	}

@@ -173,7 +173,7 @@ func (p *parser) duration() time.Duration {
 	at := p.column()
 	w := p.next("a duration")
 	d, err := time.ParseDuration(w)
-	if p.err == nil && (err != nil || d < 0) {
+	if p.err == nil && err != nil {
 		p.fail(at, "%q is not a duration such as 500ms or 2s", w)
 	}
 	return d
@@ -388,7 +388,7 @@ func (p *parser) ownSpec() {
 func (p *parser) barrier() {
 	b := &Barrier{}
 	if b.Infinite = p.take("infinity"); !b.Infinite && !p.take("none") {
-		b.Timeout = p.duration()
+		b.Set, b.Timeout = true, p.duration()
 	}
 	to := &b.Mandatory
 	for len(p.words) > 0 && p.err == nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/seed7529eb29/regent/manager/machine"
 	"github.com/seed7529eb29/regent/manager/machine/machinetest"
 	"github.com/seed7529eb29/regent/policy"
+	"github.com/seed7529eb29/regent/policy/config"
 	"github.com/seed7529eb29/regent/policy/node"
 )
 
@@ -28,7 +29,10 @@ func (v Virtual) Begin(s *Scenario) (World, error) {
 	for _, n := range s.Nodes {
 		names = append(names, full(n))
 	}
-	apps, _ := machineApps(s.Apps, nil)
+	var apps []machine.AppConfig
+	if c, err := w.load(s.Nodes[0]); err == nil {
+		apps = appsOf(c)
+	}
 	w.w = machinetest.NewWorld(v.T, names, apps, w.configure, w.see)
 	return w, nil
 }
@@ -43,52 +47,29 @@ type virtual struct {
 
 func full(n string) node.Name { return node.Name(n + "@h") }
 
-func fullOf(names []string) (out []node.Name) {
-	for _, n := range names {
-		out = append(out, full(n))
+// load reads the configuration of a node as a node does.
+func (w *virtual) load(n string) (*config.Config, error) {
+	return config.Load(func(string) ([]byte, error) { return []byte(Config(w.s, n)), nil }, "scenario.yaml")
+}
+
+// appsOf is what the machine is told of the apps.
+func appsOf(c *config.Config) (out []machine.AppConfig) {
+	for _, a := range c.Apps {
+		spec, _ := c.Spec(a.Name)
+		denied := slices.ContainsFunc(c.Permissions, func(p config.Permission) bool { return p.App == a.Name && !p.Permitted })
+		out = append(out, machine.AppConfig{App: a.Name, Spec: spec, Defined: true, Type: a.Type, Denied: denied})
 	}
 	return out
 }
 
-// machineApps is the configuration of apps; digest is what nodes must agree on.
-func machineApps(apps []App, denied []string) (out []machine.AppConfig, digest string) {
-	for _, a := range apps {
-		c := machine.AppConfig{App: policy.App(a.Name), Defined: true, Type: policy.Temporary, Denied: slices.Contains(denied, a.Name)}
-		if a.Groups != nil {
-			spec := &policy.Spec{App: c.App, Timeout: policy.Timeout(a.Timeout), Takeover: policy.Overlap, FullStart: a.Full || a.Phases}
-			if a.Infinite {
-				spec.Timeout = policy.Infinite
-			}
-			if a.Exclusive {
-				spec.Takeover = policy.Exclusive
-			}
-			for _, g := range a.Groups {
-				spec.Groups = append(spec.Groups, fullOf(g))
-			}
-			c.Spec = spec
-			digest += fmt.Sprintf("%+v ", *spec)
-		}
-		out = append(out, c)
-	}
-	slices.SortFunc(out, func(a, b machine.AppConfig) int {
-		if a.App < b.App {
-			return -1
-		}
-		return 1
-	})
-	return out, digest
-}
-
 func (w *virtual) configure(cfg *machine.Config) {
-	apps, denied := w.s.AppsOf(cfg.Self.Base())
-	cfg.Apps, cfg.Digest = machineApps(apps, denied)
-	cfg.NewCluster = w.alone
-	if b := w.s.Barrier; b != nil && !w.s.NoBarrier(cfg.Self.Base()) {
-		cfg.Sync = machine.Sync{Mandatory: fullOf(b.Mandatory), Optional: fullOf(b.Optional), Defined: b.Timeout > 0 || b.Infinite, Timeout: policy.Timeout(b.Timeout)}
-		if b.Infinite {
-			cfg.Sync.Timeout = policy.Infinite
-		}
+	c, err := w.load(cfg.Self.Base())
+	if err != nil {
+		panic(err) // such a node is not booted
 	}
+	cfg.Apps, cfg.Digest, cfg.NewCluster = appsOf(c), c.Digest("default", nil), w.alone
+	cfg.Sync = machine.Sync{Mandatory: c.Sync.Mandatory, Optional: c.Sync.Optional, Timeout: c.Sync.Timeout, Defined: c.Sync.Defined}
+	cfg.FirstBoot = c.Nodes()
 }
 
 // Do implements World.
@@ -98,6 +79,10 @@ func (w *virtual) Do(st Statement) error {
 		app := policy.App(st.App)
 		switch st.Verb {
 		case Up:
+			if _, err := w.load(n); err != nil {
+				w.events = append(w.events, Event{At: w.Now(), Kind: NodeEnds, Node: n, Word: ExitConfig})
+				continue
+			}
 			w.booted = true
 			w.w.Boot(n)
 		case Kill:

@@ -159,9 +159,9 @@ func (p *proc) known(nodes []string) {
 
 func (k *erlangKind) ended(code int, output string) string {
 	for _, w := range []struct{ text, is string }{
-		{"application_terminated", scenario.ExitByApp}, {"mandatory_nodes_down", scenario.ExitSync}, {"distribution_mismatch", scenario.ExitDigest},
-		{"Distribution mismatch", scenario.ExitDigest}, {"seems to be in use", scenario.ExitTaken}, {"invalid config data", scenario.ExitConfig},
+		{"Distribution mismatch", scenario.ExitDigest}, {"application_terminated", scenario.ExitByApp}, {"mandatory_nodes_down", scenario.ExitSync}, {"seems to be in use", scenario.ExitTaken}, {"invalid config data", scenario.ExitConfig},
 		{"badopt", scenario.ExitConfig}, {"application_start_failure", scenario.ExitByApp},
+		{"Kernel pid terminated (application_controller) ({'", scenario.ExitByApp}, // a start failed elsewhere
 	} {
 		if strings.Contains(output, w.text) {
 			return w.is

@@ -38,6 +38,9 @@ func (g *Segment) add(s *Scenario, calls []*issued, e Event) {
 			return
 		}
 		subject, what = "node "+e.Node, e.Word
+		if e.Word == ExitDigest { // whether it was up for a moment is chance
+			delete(g.Subjects, subject)
+		}
 	case Reply:
 		subject, what = calls[e.Call].subject(), e.Word
 	default:

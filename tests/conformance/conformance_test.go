@@ -9,6 +9,7 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,7 +19,7 @@ import (
 )
 
 var (
-	which    = flag.String("conformance", "", "play the scenarios that match this pattern on real nodes")
+	which    = flag.String("conformance", "", "play the scenarios that match one of these patterns (a,b*) on real nodes")
 	together = flag.Int("together", 8, "play so many at once")
 	verbose  = flag.Bool("traces", false, "print what was seen")
 )
@@ -41,7 +42,7 @@ func TestConformance(t *testing.T) {
 	slots := make(chan struct{}, *together)
 	t.Run("scenarios", func(t *testing.T) {
 		for _, s := range all {
-			if ok, err := filepath.Match(*which, s.Name); err != nil || !ok {
+			if !chosen(t, s.Name) {
 				continue
 			}
 			t.Run(s.Name, func(t *testing.T) {
@@ -53,6 +54,18 @@ func TestConformance(t *testing.T) {
 		}
 	})
 	l.summary(t)
+}
+
+// chosen: the flag is a list of patterns with commas between them.
+func chosen(t *testing.T, name string) bool {
+	t.Helper()
+	return slices.ContainsFunc(strings.Split(*which, ","), func(pattern string) bool {
+		ok, err := filepath.Match(pattern, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	})
 }
 
 // lab is what the scenarios share.

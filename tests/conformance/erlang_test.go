@@ -130,7 +130,7 @@ func (k *erlangKind) config(c *cluster, n string) string {
 	c.mu.Lock()
 	others := c.nodes[n].want
 	c.mu.Unlock()
-	if b := c.s.Barrier; b != nil && !c.s.NoBarrier(n) {
+	if b := c.s.BarrierOf(n); b != nil {
 		keys = append(keys, "{sync_nodes_mandatory,["+k.list(b.Mandatory)+"]}", "{sync_nodes_optional,["+k.list(b.Optional)+"]}")
 		switch {
 		case b.Infinite:
@@ -138,7 +138,7 @@ func (k *erlangKind) config(c *cluster, n string) string {
 		case b.Set:
 			keys = append(keys, fmt.Sprintf("{sync_nodes_timeout,%d}", b.Timeout.Milliseconds()))
 		}
-	} else if b == nil && len(others) > 0 {
+	} else if len(others) > 0 {
 		keys = append(keys, "{sync_nodes_optional,["+k.list(others)+"]}", "{sync_nodes_timeout,20000}")
 	}
 	return "[{kernel,[" + strings.Join(keys, ",\n ") + "]}].\n"

@@ -48,7 +48,7 @@ func Config(s *Scenario, n string) string {
 	if permissions.Len() > 0 {
 		b.WriteString("permissions:\n" + permissions.String())
 	}
-	if bar := s.Barrier; bar != nil && !s.NoBarrier(n) {
+	if bar := s.BarrierOf(n); bar != nil {
 		timeout := ""
 		switch {
 		case bar.Infinite:

@@ -35,7 +35,8 @@ type OwnSpec struct {
 	App    App
 	None   bool // it has no entry: the app is a local one
 	Denied bool // the same, but the node may not run it
-	Free   bool // it has no barrier
+	// Barrier is its own; one without anything in it is none.
+	Barrier *Barrier
 }
 
 // Barrier are the sync_nodes parameters of all nodes.
@@ -64,9 +65,14 @@ func (s *Scenario) AppsOf(node string) (apps []App, denied []string) {
 	return apps, denied
 }
 
-// NoBarrier reports whether a node is configured without the barrier.
-func (s *Scenario) NoBarrier(node string) bool {
-	return slices.ContainsFunc(s.Own, func(o OwnSpec) bool { return o.Free && o.Node == node })
+// BarrierOf is the barrier of a node; nil if the scenario says nothing of one.
+func (s *Scenario) BarrierOf(node string) *Barrier {
+	for _, o := range s.Own {
+		if o.Node == node && o.Barrier != nil {
+			return o.Barrier
+		}
+	}
+	return s.Barrier
 }
 
 // Verb is what a statement does.
@@ -122,6 +128,7 @@ const (
 	OK      = "ok"
 	Blocked = "blocked" // has not returned
 	Pending = "pending" // nobody asks yet
+	Waits   = "waits"   // of a boot: in the barrier
 )
 
 // FactKind is what can be expected.
@@ -134,6 +141,7 @@ const (
 	Count   FactKind = "count"   // how many instances of apps there are, in all or on a node
 	NodeIs  FactKind = "node"    // up, or how it ended
 	Returns FactKind = "returns" // the result of an earlier call
+	Saw     FactKind = "saw"     // what happened to an app since the last statement, in order
 )
 
 // Fact is something that can be expected.

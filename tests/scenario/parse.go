@@ -265,7 +265,7 @@ func (p *parser) statement() {
 	case "own":
 		p.ownSpec()
 	case "barrier":
-		p.barrier()
+		p.s.Barrier = p.barrier()
 	case "prevent_overlapping_partitions":
 		p.s.Overlap = true
 	default:
@@ -365,12 +365,12 @@ func (p *parser) groups() (groups [][]string) {
 	return groups
 }
 
-// ownSpec: own N none|denied|spec APP …, or own N nobarrier
+// ownSpec: own N none|denied|spec APP …, or own N barrier …
 func (p *parser) ownSpec() {
 	o := OwnSpec{Node: p.node()}
-	switch p.oneOf("none", "denied", "spec", "nobarrier") {
-	case "nobarrier":
-		o.Free = true
+	switch p.oneOf("none", "denied", "spec", "barrier") {
+	case "barrier":
+		o.Barrier = p.barrier()
 	case "none":
 		o.None = true
 		o.App.Name = p.app()
@@ -385,7 +385,7 @@ func (p *parser) ownSpec() {
 }
 
 // barrier: barrier TIMEOUT|infinity|none [mandatory …] [optional …]
-func (p *parser) barrier() {
+func (p *parser) barrier() *Barrier {
 	b := &Barrier{}
 	if b.Infinite = p.take("infinity"); !b.Infinite && !p.take("none") {
 		b.Set, b.Timeout = true, p.duration()
@@ -401,7 +401,7 @@ func (p *parser) barrier() {
 			*to = append(*to, p.node())
 		}
 	}
-	p.s.Barrier = b
+	return b
 }
 
 // step reads what happens.
@@ -476,7 +476,7 @@ func (p *parser) rest(what string) string {
 }
 
 func (p *parser) fact() *Fact {
-	f := &Fact{Kind: FactKind(p.oneOf("runs", "started", "count", "node", "returns"))}
+	f := &Fact{Kind: FactKind(p.oneOf("runs", "started", "count", "node", "returns", "saw"))}
 	switch f.Kind {
 	case Runs: // runs APP N…|nowhere
 		f.App = p.app()
@@ -505,6 +505,8 @@ func (p *parser) fact() *Fact {
 		if p.take("on") {
 			f.Node = p.node()
 		}
+	case Saw: // saw APP what, what …|nothing
+		f.App, f.Value = p.app(), p.rest("what was seen, or nothing")
 	case NodeIs: // node N up|down|exits …
 		f.Node, f.Value = p.node(), p.rest("what it is")
 	case Returns: // returns VERB APP on N -> RESULT

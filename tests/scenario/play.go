@@ -73,7 +73,7 @@ func (p *player) step(st Statement) error {
 	}
 	if st.Verb == Up {
 		for _, n := range st.Nodes {
-			p.nodes[n] = "waits"
+			p.nodes[n] = Waits
 		}
 	}
 	if err := p.w.Do(st); err != nil {
@@ -86,7 +86,7 @@ func (p *player) step(st Statement) error {
 func (p *player) finished(st Statement) error {
 	switch st.Verb {
 	case Up:
-		if st.Result == "waits" {
+		if st.Result == Waits {
 			if err := p.calm(); err != nil {
 				return err
 			}
@@ -102,7 +102,7 @@ func (p *player) finished(st Statement) error {
 	case Kill, Down:
 		return p.until(func() error {
 			for _, n := range st.Nodes {
-				if p.nodes[n] == "up" || p.nodes[n] == "waits" {
+				if p.nodes[n] == "up" || p.nodes[n] == Waits {
 					return fmt.Errorf("%s has not ended", n)
 				}
 			}
@@ -208,6 +208,8 @@ func (p *player) fact(f Fact) string {
 			}
 		}
 		return strconv.Itoa(n)
+	case Saw:
+		return orNothing(strings.Join(p.trace.Segments[len(p.trace.Segments)-1].Subjects["app "+f.App], ", "))
 	case NodeIs:
 		if is := p.nodes[f.Node]; is != "" {
 			return is

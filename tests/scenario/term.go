@@ -7,22 +7,22 @@ import (
 	"github.com/seed7529eb29/regent/manager/machine"
 )
 
-// Term is a refusal as Erlang says it. Of the reason of a failed start only the
-// word is left, and the node if it failed elsewhere: {error,boom} on the node
-// itself, {error,{n1,boom}} on those that waited for it.
-func Term(kind machine.RefusalKind, reason string) string {
+// Term is the refusal of a call as Erlang says it. Of the reason of a failed
+// start only the word is left, and the node if it failed elsewhere: {error,boom}
+// on the node itself, {error,{n1,boom}} on those that waited for it.
+func Term(r *machine.Refusal, app, word string) string {
 	atom := map[machine.RefusalKind]string{
 		machine.RefuseUnknownApp: "not_loaded", machine.RefuseAlreadyStarted: "already_started", machine.RefuseNotStarted: "not_started",
 		machine.RefuseNotRunning: "not_running_distributed", machine.RefuseRunsHere: "already_running_locally",
-		machine.RefuseBadType: "invalid_restart_type",
-	}[kind]
+	}[r.Kind]
 	switch {
-	case kind == machine.RefuseFailed:
-		return "{error," + failure(reason) + "}"
+	case r.Kind == machine.RefuseFailed:
+		return "{error," + failure(r.Reason) + "}"
+	case r.Kind == machine.RefuseBadType:
+		return fmt.Sprintf("{error,{invalid_restart_type,%s}}", word)
 	case atom == "":
-		return fmt.Sprintf("{error,%q}", kind)
+		return fmt.Sprintf("{error,%q}", r.Kind)
 	}
-	app, _, _ := strings.Cut(reason, ";")
 	return fmt.Sprintf("{error,{%s,%s}}", atom, app)
 }
 

@@ -109,18 +109,24 @@ func subjects(a, b Segment) (all []string) {
 }
 
 // allowances are the subjects that lines for one side mention, by the
-// statement under which they stand.
+// statement under which they stand. Where one side waits, what it waits for may
+// come later.
 func allowances(s *Scenario) map[string][]string {
 	out := map[string][]string{}
+	var open []string
 	at := ""
 	for _, st := range s.Steps {
 		if st.Only == "" {
 			if st.Verb != Wait && st.Verb != Expect {
 				at = st.Pos
+				out[at] = append(out[at], open...)
 			}
 			continue
 		}
 		out[at] = append(out[at], st.mentions()...)
+		if v, ok := st.value(); ok && (v.Value == Blocked || v.Value == Waits) {
+			open = append(open, st.mentions()...)
+		}
 	}
 	return out
 }

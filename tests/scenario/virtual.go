@@ -24,7 +24,7 @@ func (Virtual) Side() string { return Regent }
 
 // Begin implements Engine.
 func (v Virtual) Begin(s *Scenario) (World, error) {
-	w := &virtual{s: s}
+	w := &virtual{s: s, calls: map[int]Statement{}}
 	var names []node.Name
 	for _, n := range s.Nodes {
 		names = append(names, full(n))
@@ -43,6 +43,7 @@ type virtual struct {
 	events []Event
 	alone  bool // the next node to boot is the first of the cluster, and no other comes
 	booted bool
+	calls  map[int]Statement
 }
 
 func full(n string) node.Name { return node.Name(n + "@h") }
@@ -112,10 +113,7 @@ func (w *virtual) Do(st Statement) error {
 
 // Call implements World.
 func (w *virtual) Call(number int, st Statement, n string) error {
-	if t := policy.RestartType(st.Word); st.Verb != Permit && t != "" && t != policy.Temporary && t != policy.Transient && t != policy.Permanent {
-		w.events = append(w.events, Event{At: w.Now(), Kind: Reply, Call: number, Word: fmt.Sprintf("{error,{invalid_restart_type,%s}}", t)})
-		return nil
-	}
+	w.calls[number] = st
 	cmd := machine.Command{ID: machine.CallID(number), Verb: machine.Verb(st.Verb), App: policy.App(st.App), Permitted: st.Word == "true"}
 	if st.Verb != Permit {
 		cmd.Type = policy.RestartType(st.Word)
@@ -145,21 +143,16 @@ func (w *virtual) see(s machinetest.Seen) {
 			return
 		}
 		e.Call = int(s.Call)
-		e.Word = term(s.Err)
+		e.Word = OK
+		if c := w.calls[e.Call]; s.Err != nil {
+			e.Word = Term(s.Err, c.App, c.Word)
+		}
 	}
 	w.events = append(w.events, e)
 }
 
 // shutdownCall is the number of commands whose answer nobody waits for.
 const shutdownCall = 1 << 40
-
-// term is the answer of a call, as Erlang writes it.
-func term(r *machine.Refusal) string {
-	if r == nil {
-		return OK
-	}
-	return Term(r.Kind, r.Reason)
-}
 
 // Now implements World.
 func (w *virtual) Now() time.Duration { return w.w.Now() }

@@ -168,18 +168,16 @@ func (c *control) call(number, verb, name string, args []string) {
 	case "permit":
 		err = c.node.Permit(ctx, a, word == "true")
 	}
-	say("reply %s %s", number, result(err, word))
+	say("reply %s %s", number, result(err, name, word))
 }
 
-func result(err error, word string) string {
+func result(err error, app, word string) string {
 	var refusal *machine.Refusal
 	switch {
 	case err == nil:
 		return scenario.OK
 	case errors.As(err, &refusal):
-		return scenario.Term(refusal.Kind, refusal.Reason)
-	case errors.Is(err, manager.ErrBadType):
-		return scenario.Term(machine.RefuseBadType, word)
+		return scenario.Term(refusal, app, word)
 	}
 	return fmt.Sprintf("{error,%q}", err)
 }

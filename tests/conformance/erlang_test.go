@@ -139,7 +139,7 @@ func (k *erlangKind) config(c *cluster, n string) string {
 			keys = append(keys, fmt.Sprintf("{sync_nodes_timeout,%d}", b.Timeout.Milliseconds()))
 		}
 	} else if len(others) > 0 {
-		keys = append(keys, "{sync_nodes_optional,["+k.list(others)+"]}", "{sync_nodes_timeout,20000}")
+		keys = append(keys, "{sync_nodes_optional,["+k.list(others)+"]}", "{sync_nodes_timeout,12000}")
 	}
 	return "[{kernel,[" + strings.Join(keys, ",\n ") + "]}].\n"
 }

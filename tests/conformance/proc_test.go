@@ -42,6 +42,9 @@ type cluster struct {
 	boots  int
 	cuts   map[string]bool
 	odd    error // a boot that went wrong for a reason beyond the scenario
+	// starved: some process of this cluster did not get the processor for so
+	// long that others must have taken it for dead.
+	starved bool
 }
 
 // proc is the process of a node.
@@ -51,6 +54,7 @@ type proc struct {
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
 	killed bool
+	up     bool
 	done   chan struct{}
 	want   []string // nodes that it must have met when it is up; Erlang only
 	output strings.Builder
@@ -233,6 +237,9 @@ func (p *proc) heard(line string) {
 	case "known":
 		p.known(rest)
 		return
+	case "starved":
+		p.c.starved = true
+		return
 	case scenario.Reply:
 		e.Call, err = strconv.Atoi(rest[0])
 		e.Word = p.c.normal(strings.Join(rest[1:], " "))
@@ -242,6 +249,7 @@ func (p *proc) heard(line string) {
 			e.From = rest[2]
 		}
 	case scenario.NodeUp:
+		p.up = true
 	default:
 		e.App = rest[0]
 	}
@@ -318,6 +326,26 @@ func (c *cluster) Close() {
 		}
 	}
 	c.close(c)
+}
+
+// excuse says why a play that failed says nothing about its scenario; empty if
+// it does. Under load an Erlang node now and then does not find the others at
+// boot.
+func (c *cluster) excuse() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.odd != nil:
+		return c.odd.Error()
+	case c.starved:
+		return "processes did not get the processor in time"
+	}
+	for _, p := range c.nodes {
+		if !p.up && !p.over() && c.s.Barrier == nil {
+			return p.name + " did not come up"
+		}
+	}
+	return ""
 }
 
 // log is what the nodes printed.

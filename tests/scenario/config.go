@@ -11,7 +11,7 @@ import (
 // place.
 func Config(s *Scenario, n string) string {
 	var b, apps, permissions strings.Builder
-	b.WriteString("lease: 4s\nkv_outage: 1.3s\n")
+	b.WriteString("lease: 6s\nkv_outage: 1.3s\n")
 	var specs strings.Builder
 	own, denied := s.AppsOf(n)
 	for _, a := range own {

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -66,7 +67,7 @@ func (p *player) step(st Statement) error {
 			return fmt.Errorf("before it: %w", err)
 		}
 		p.began, p.facts = p.w.Now(), nil
-		p.trace.Segments = append(p.trace.Segments, Segment{Text: st.Text, Pos: st.Pos, Subjects: map[string][]string{}})
+		p.trace.Segments = append(p.trace.Segments, Segment{Text: st.Text, Pos: st.Pos, s: p.s})
 	}
 	if st.call() {
 		return p.call(st)
@@ -209,7 +210,7 @@ func (p *player) fact(f Fact) string {
 		}
 		return strconv.Itoa(n)
 	case Saw:
-		return orNothing(strings.Join(p.trace.Segments[len(p.trace.Segments)-1].Subjects["app "+f.App], ", "))
+		return orNothing(strings.Join(p.segment().subjects()["app "+f.App], ", "))
 	case NodeIs:
 		if is := p.nodes[f.Node]; is != "" {
 			return is
@@ -300,15 +301,19 @@ func (p *player) settle() error {
 // news takes in what has happened.
 func (p *player) news() int {
 	events := p.w.Events()
-	slices.SortStableFunc(events, func(a, b Event) int { return int(a.At - b.At) })
+	slices.SortStableFunc(events, func(a, b Event) int { return cmp.Compare(a.At, b.At) })
 	for _, e := range events {
 		p.see(e)
 		if len(p.trace.Segments) > 0 {
-			p.trace.Segments[len(p.trace.Segments)-1].add(p.s, p.calls, e)
+			g := p.segment()
+			g.log, g.calls = append(g.log, e), p.calls
 		}
 	}
 	return len(events)
 }
+
+// segment is the one that is being played.
+func (p *player) segment() *Segment { return &p.trace.Segments[len(p.trace.Segments)-1] }
 
 func (p *player) see(e Event) {
 	at := place{e.App, e.Node}

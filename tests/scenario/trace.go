@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,14 +17,24 @@ type Trace struct {
 // subject: an app, a node, a call. Between them it is often not determined.
 type Segment struct {
 	Text, Pos string
-	Subjects  map[string][]string
+	s         *Scenario
 	log       []Event
+	calls     []*issued // by the number of the event
 }
 
-func (g *Segment) add(s *Scenario, calls []*issued, e Event) {
-	g.log = append(g.log, e)
+// subjects is what was seen, by subject, in the order of time.
+func (g *Segment) subjects() map[string][]string {
+	out := map[string][]string{}
+	slices.SortStableFunc(g.log, func(a, b Event) int { return cmp.Compare(a.At, b.At) })
+	for _, e := range g.log {
+		g.add(out, e)
+	}
+	return out
+}
+
+func (g *Segment) add(to map[string][]string, e Event) {
 	subject, what := "app "+e.App, ""
-	if isLocal(s, e.App) {
+	if isLocal(g.s, e.App) {
 		subject += " on " + e.Node
 	}
 	switch e.Kind {
@@ -39,14 +50,14 @@ func (g *Segment) add(s *Scenario, calls []*issued, e Event) {
 		}
 		subject, what = "node "+e.Node, e.Word
 		if e.Word == ExitDigest { // whether it was up for a moment is chance
-			delete(g.Subjects, subject)
+			delete(to, subject)
 		}
 	case Reply:
-		subject, what = calls[e.Call].subject(), e.Word
+		subject, what = g.calls[e.Call].subject(), e.Word
 	default:
 		return
 	}
-	g.Subjects[subject] = append(g.Subjects[subject], what)
+	to[subject] = append(to[subject], what)
 }
 
 func isLocal(s *Scenario, app string) bool {
@@ -80,8 +91,9 @@ func Differences(s *Scenario, a, b *Trace) []string {
 	}
 	var out []string
 	for i, g := range a.Segments {
-		for _, subject := range subjects(g, b.Segments[i]) {
-			x, y := strings.Join(g.Subjects[subject], ", "), strings.Join(b.Segments[i].Subjects[subject], ", ")
+		was, is := g.subjects(), b.Segments[i].subjects()
+		for _, subject := range keys(was, is) {
+			x, y := strings.Join(was[subject], ", "), strings.Join(is[subject], ", ")
 			if x == y || slices.ContainsFunc(allowed[g.Pos], func(pattern string) bool { return covers(pattern, subject) }) {
 				continue
 			}
@@ -98,9 +110,9 @@ func orNothing(s string) string {
 	return s
 }
 
-func subjects(a, b Segment) (all []string) {
-	for _, g := range []Segment{a, b} {
-		for s := range g.Subjects {
+func keys(a, b map[string][]string) (all []string) {
+	for _, m := range []map[string][]string{a, b} {
+		for s := range m {
 			all = append(all, s)
 		}
 	}

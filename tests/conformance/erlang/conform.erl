@@ -10,6 +10,7 @@ boot() ->
     {ok, [[File, Suffix]]} = init:get_argument(conform),
     persistent_term:put(suffix, Suffix),
     Boot = self(),
+    spawn(fun() -> receive after 1000 -> watch(erlang:monotonic_time(millisecond)) end end),
     spawn(fun() -> register(conform, self()), open(Boot) end),
     receive ready -> ok end,
     {ok, Apps} = file:consult(File),
@@ -22,6 +23,14 @@ spec(App, Keys) ->
     {application, App,
      [{description, "an app of a scenario"}, {vsn, "1"}, {modules, []}, {registered, []},
       {applications, [kernel, stdlib]}, {mod, {conform, [App]}} | Keys]}.
+
+%% Tells when this node did not get the processor in time.
+watch(Since) ->
+    timer:sleep(100),
+    case erlang:monotonic_time(millisecond) of
+        Now when Now - Since > 400 -> say([starved]), watch(Now);
+        Now -> watch(Now)
+    end.
 
 %% The nodes whose dist_ac this one has met. It answers late or never while it
 %% waits for another (A-23).

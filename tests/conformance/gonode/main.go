@@ -61,6 +61,7 @@ func run(args []string) manager.Exit {
 	c.node, c.stop = n, stop
 	go c.read()
 	go c.up(ctx)
+	go watch()
 	return n.Run(ctx)
 }
 
@@ -103,6 +104,19 @@ func (c *control) up(ctx context.Context) {
 		}
 	}
 	say("up")
+}
+
+// starvation is what others take for death: they miss three heartbeats.
+const starvation = 300 * time.Millisecond
+
+// watch tells when this process did not get the processor in time.
+func watch() {
+	for last := time.Now(); ; last = time.Now() {
+		time.Sleep(starvation / 3)
+		if time.Since(last) > starvation+starvation/3 {
+			say("starved")
+		}
+	}
 }
 
 func (c *control) read() {

@@ -127,6 +127,9 @@ func (k *erlangKind) config(c *cluster, n string) string {
 		"{distributed,[" + strings.Join(specs, ",\n  ") + "]}", "{permissions,[" + strings.Join(permissions, ",") + "]}",
 		fmt.Sprintf("{prevent_overlapping_partitions,%t}", c.s.Overlap), "{inet_dist_use_interface,{127,0,0,1}}",
 	}
+	if c.s.Tick > 0 {
+		keys = append(keys, fmt.Sprintf("{net_ticktime,%d}", c.s.Tick))
+	}
 	c.mu.Lock()
 	others := c.nodes[n].want
 	c.mu.Unlock()
@@ -186,6 +189,12 @@ func (k *erlangKind) cut(c *cluster, n string) {
 	for _, o := range others {
 		c.tell(o, "drop %s", n)
 	}
+}
+
+func (k *erlangKind) unlink(c *cluster, n, o string) {
+	c.tell(n, "split %s", o)
+	c.tell(o, "split %s", n)
+	c.tell(n, "drop %s", o)
 }
 
 func (k *erlangKind) heal(c *cluster, n string) {

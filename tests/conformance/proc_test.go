@@ -26,6 +26,7 @@ type kind interface {
 	ended(code int, output string) string
 	cut(c *cluster, n string)
 	heal(c *cluster, n string)
+	unlink(c *cluster, n, o string)
 	normal(result string) string // as the scenarios write it
 	close(c *cluster)
 }
@@ -78,6 +79,13 @@ func (c *cluster) Do(st scenario.Statement) error {
 		case scenario.Heal:
 			c.setCut(n, false)
 			c.heal(c, n)
+		case scenario.Freeze:
+			c.signal(n, syscall.SIGSTOP)
+		case scenario.Thaw:
+			c.signal(n, syscall.SIGCONT)
+		case scenario.Unlink:
+			c.unlink(c, st.Nodes[0], st.Nodes[1])
+			return nil
 		case scenario.Down:
 			c.tell(n, "down")
 		case scenario.ExitApp:
@@ -279,6 +287,15 @@ func (c *cluster) kill(n string) {
 	c.mu.Unlock()
 	if p != nil && p.cmd != nil {
 		_ = p.cmd.Process.Kill()
+	}
+}
+
+func (c *cluster) signal(n string, s syscall.Signal) {
+	c.mu.Lock()
+	p := c.nodes[n]
+	c.mu.Unlock()
+	if p != nil && p.cmd != nil {
+		_ = p.cmd.Process.Signal(s) // it may have ended
 	}
 }
 

@@ -127,9 +127,13 @@ func (k *regentKind) heal(_ *cluster, n string) {
 	}
 }
 
+// unlink does nothing: nodes of regent are linked to the store, not to one
+// another.
+func (k *regentKind) unlink(*cluster, string, string) {}
+
 func (k *regentKind) normal(result string) string { return result }
 
-var regentExits = map[int]string{0: scenario.ExitNormal, 2: scenario.ExitConfig, 3: scenario.ExitSync, 6: scenario.ExitDigest, 7: scenario.ExitTaken, 8: scenario.ExitByApp}
+var regentExits = map[int]string{0: scenario.ExitNormal, 2: scenario.ExitConfig, 3: scenario.ExitSync, 6: scenario.ExitDigest, 7: scenario.ExitTaken, 8: scenario.ExitByApp, -1: scenario.ExitFenced}
 
 func (k *regentKind) ended(code int, _ string) string {
 	if is := regentExits[code]; is != "" {

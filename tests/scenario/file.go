@@ -15,6 +15,7 @@ type Scenario struct {
 	Own     []OwnSpec // what single nodes are told instead
 	Barrier *Barrier
 	Overlap bool // Erlang keeps its default of dropping partial meshes
+	Tick    int  // net_ticktime, seconds; 0: the default
 	Steps   []Statement
 }
 
@@ -85,6 +86,9 @@ const (
 	Down     Verb = "down"     // a graceful end
 	Cut      Verb = "cut"      // off from everybody
 	Heal     Verb = "heal"     // the end of that
+	Unlink   Verb = "unlink"   // two nodes lose their connection to one another
+	Freeze   Verb = "freeze"   // a process stands still, its connections stay
+	Thaw     Verb = "thaw"     // the end of that
 	Start    Verb = "start"    // application:start/2
 	Stop     Verb = "stop"     // application:stop/1
 	Takeover Verb = "takeover" // application:takeover/2

@@ -266,6 +266,12 @@ func (p *parser) statement() {
 		p.ownSpec()
 	case "barrier":
 		p.s.Barrier = p.barrier()
+	case "net_ticktime":
+		at := p.column()
+		var err error
+		if p.s.Tick, err = strconv.Atoi(p.next("seconds")); err != nil {
+			p.fail(at, "not a number of seconds")
+		}
 	case "prevent_overlapping_partitions":
 		p.s.Overlap = true
 	default:
@@ -277,7 +283,7 @@ func (p *parser) statement() {
 	}
 }
 
-var verbs = []Verb{Up, Kill, Down, Cut, Heal, Start, Stop, Takeover, Permit, ExitApp, Fail, Mend, Slow, Wait, Expect}
+var verbs = []Verb{Up, Kill, Down, Cut, Heal, Unlink, Freeze, Thaw, Start, Stop, Takeover, Permit, ExitApp, Fail, Mend, Slow, Wait, Expect}
 
 var rulePattern = regexp.MustCompile(`^[AB]-[0-9]+$`)
 
@@ -413,8 +419,10 @@ func (p *parser) step(st Statement, verb string) {
 		if st.Result = "up"; p.take(arrow) {
 			st.Result = p.rest("up, waits or exits …")
 		}
-	case Kill, Down, Cut, Heal:
+	case Kill, Down, Cut, Heal, Freeze, Thaw:
 		st.Nodes = p.some()
+	case Unlink:
+		st.Nodes = []string{p.node(), p.node()}
 	case Start, Stop, Takeover, Permit:
 		p.callStep(&st)
 	case ExitApp:

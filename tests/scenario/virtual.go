@@ -94,6 +94,11 @@ func (w *virtual) Do(st Statement) error {
 			w.w.Cut(n)
 		case Heal:
 			w.w.Heal(n)
+		case Freeze:
+			w.w.Freeze(n)
+		case Thaw:
+			w.w.Thaw(n)
+		case Unlink: // nodes of regent are linked to the store, not to one another
 		case ExitApp:
 			w.w.End(n, app, st.Word == "normal")
 		case Fail, Mend:
@@ -126,7 +131,7 @@ var virtualExits = map[int]string{0: ExitNormal, 2: ExitConfig, 3: ExitSync, 6: 
 
 func (w *virtual) see(s machinetest.Seen) {
 	kinds := map[machinetest.SeenKind]EventKind{
-		machinetest.SeenUp: NodeUp, machinetest.SeenExit: NodeEnds, machinetest.SeenKilled: NodeEnds, machinetest.SeenStart: AppStart,
+		machinetest.SeenUp: NodeUp, machinetest.SeenExit: NodeEnds, machinetest.SeenKilled: NodeEnds, machinetest.SeenFenced: NodeEnds, machinetest.SeenStart: AppStart,
 		machinetest.SeenStarted: AppStarted, machinetest.SeenFailed: AppFailed, machinetest.SeenGone: AppEnds, machinetest.SeenReply: Reply,
 	}
 	e := Event{At: w.Now(), Kind: kinds[s.What], Node: s.Node.Base(), App: string(s.App), Word: string(s.Kind)}
@@ -136,6 +141,8 @@ func (w *virtual) see(s machinetest.Seen) {
 	switch s.What {
 	case machinetest.SeenKilled:
 		e.Word = Killed
+	case machinetest.SeenFenced:
+		e.Word = ExitFenced
 	case machinetest.SeenExit:
 		e.Word = virtualExits[s.Code]
 	case machinetest.SeenReply:

@@ -63,4 +63,5 @@ const (
 	ExitDigest = "exits mismatch"  // the specifications differ
 	ExitTaken  = "exits name"      // a live node has this name
 	ExitConfig = "exits config"
+	ExitFenced = "exits fenced" // its warden ended it at its deadline
 )

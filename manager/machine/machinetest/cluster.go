@@ -55,6 +55,7 @@ type testNode struct {
 	lose      int          // so many writes are lost and not answered
 	failStart int          // so many starts fail
 	failing   []policy.App // apps whose starts fail
+	frozen    bool         // nothing reaches it, and it does nothing
 	up        bool         // this life was seen through its barrier
 	slowStop  time.Duration
 	slowStart time.Duration
@@ -113,7 +114,7 @@ func (n *testNode) boot() {
 	c := n.c
 	n.agent = policy.Nonce("agent-" + c.newID())
 	n.runs = map[machine.RunID]*testRun{}
-	n.exit, n.cut, n.up = nil, false, false
+	n.exit, n.cut, n.up, n.frozen = nil, false, false, false
 	cfg := machine.Config{
 		Self: n.name, Agent: n.agent, Host: n.host, PID: 1, Lease: c.lease, Sync: c.sync, Digest: "d",
 		Apps: n.apps(), Hidden: n.hidden,
@@ -171,7 +172,7 @@ func (n *testNode) kill() {
 }
 
 func (n *testNode) step(ev machine.Event) {
-	if n.m == nil {
+	if n.m == nil || n.frozen {
 		return
 	}
 	for _, a := range n.m.Step(n.c.now, ev) {

@@ -34,6 +34,7 @@ const (
 	SeenUp      SeenKind = "up" // through its barrier
 	SeenExit    SeenKind = "exit"
 	SeenKilled  SeenKind = "killed"
+	SeenFenced  SeenKind = "fenced"
 	SeenStart   SeenKind = "start"
 	SeenStarted SeenKind = "started"
 	SeenFailed  SeenKind = "failed"
@@ -72,6 +73,32 @@ func (w *World) Cut(n string) {
 // Heal ends Cut.
 func (w *World) Heal(n string) {
 	w.c.node(n).cut = false
+	w.c.node(n).snapshot()
+}
+
+// Freeze lets a node stand still, apps and all. At its deadline its warden ends
+// it.
+func (w *World) Freeze(n string) {
+	node := w.c.node(n)
+	m, due := node.m, node.m.Status().Fence
+	node.frozen = true
+	var wait func()
+	wait = func() {
+		switch {
+		case node.m != m || !node.frozen:
+		case w.c.now < due:
+			w.c.queue = append(w.c.queue, wait)
+		default:
+			node.kill()
+			w.c.saw(Seen{What: SeenFenced, Node: node.name})
+		}
+	}
+	w.c.queue = append(w.c.queue, wait)
+}
+
+// Thaw ends Freeze, if the node is still there.
+func (w *World) Thaw(n string) {
+	w.c.node(n).frozen = false
 	w.c.node(n).snapshot()
 }
 

@@ -200,7 +200,7 @@ func (p *parser) finish() {
 func (p *parser) pairs() {
 	var open []Statement // Erlang's, to be answered
 	for _, st := range p.s.Steps {
-		v, ok := st.value()
+		v, ok := st.Expects()
 		if !ok || st.Only == "" {
 			continue
 		}
@@ -209,14 +209,14 @@ func (p *parser) pairs() {
 			continue
 		}
 		i := slices.IndexFunc(open, func(o Statement) bool {
-			w, _ := o.value()
+			w, _ := o.Expects()
 			return o.Rule == st.Rule && w.subject() == v.subject()
 		})
 		if i < 0 {
 			p.err = fmt.Errorf("%s: %q has no line of erlang[%s] about the same before it", st.Pos, st.Text, st.Rule)
 			return
 		}
-		if w, _ := open[i].value(); w.Value == v.Value {
+		if w, _ := open[i].Expects(); w.Value == v.Value {
 			p.err = fmt.Errorf("%s: %q expects the same of both: no difference is needed", st.Pos, st.Text)
 			return
 		}
@@ -227,8 +227,8 @@ func (p *parser) pairs() {
 	}
 }
 
-// value is what a statement expects: its fact, or the result of its call.
-func (s *Statement) value() (Fact, bool) {
+// Expects is what a statement expects: its fact, or the result of its call.
+func (s *Statement) Expects() (Fact, bool) {
 	switch {
 	case s.Fact != nil:
 		return *s.Fact, true

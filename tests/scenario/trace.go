@@ -136,7 +136,7 @@ func allowances(s *Scenario) map[string][]string {
 			continue
 		}
 		out[at] = append(out[at], st.mentions()...)
-		if v, ok := st.value(); ok && (v.Value == Blocked || v.Value == Waits) {
+		if v, ok := st.Expects(); ok && (v.Value == Blocked || v.Value == Waits) {
 			open = append(open, st.mentions()...)
 		}
 	}

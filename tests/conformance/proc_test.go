@@ -202,17 +202,13 @@ func (p *proc) live(out *os.File) {
 			}
 		}
 	}()
-	err := p.cmd.Wait()
+	_ = p.cmd.Wait() // how it ended is in its state
 	// Whatever it started may still have the pipe; its own words are all in it.
 	select {
 	case <-ended:
 	case <-time.After(time.Second):
 	}
 	_ = out.Close()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		err = fmt.Errorf("%s: %w", p.name, err)
-	}
 	p.c.mu.Lock()
 	how := scenario.Killed
 	if !p.killed {

@@ -5,8 +5,10 @@ package conformance
 import (
 	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"path/filepath"
@@ -104,7 +106,11 @@ func newLab(t *testing.T) *lab {
 	t.Cleanup(r.end)
 	l.engines = append(l.engines, r)
 	if _, err := exec.LookPath("erl"); err == nil {
-		e, err := newErlang(t.TempDir(), freePort(t))
+		port, err := freePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := newErlang(t.TempDir(), port)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,14 +120,27 @@ func newLab(t *testing.T) *lab {
 	return l
 }
 
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// given are the ports that were handed out: whoever gets one listens there only
+// later.
+var given = struct {
+	sync.Mutex
+	ports map[int]bool
+}{ports: map[int]bool{}}
+
+// freePort is below those that systems give to outgoing connections.
+func freePort() (int, error) {
+	given.Lock()
+	defer given.Unlock()
+	for range 1000 {
+		port := 20000 + rand.IntN(10000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil || given.ports[port] || l.Close() != nil {
+			continue
+		}
+		given.ports[port] = true
+		return port, nil
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	return 0, errors.New("no free port")
 }
 
 // plays is how often a scenario is played before what was seen is believed

@@ -73,18 +73,28 @@ type regentKind struct {
 	cluster string
 	mu      sync.Mutex
 	wires   map[string]*wire // of the nodes
+	ports   string           // their part of the configuration, if servers are inside
 }
 
 func (k *regentKind) command(c *cluster, n string, boot int) (*exec.Cmd, error) {
-	path := filepath.Join(c.dir, fmt.Sprintf("%s-%d.yaml", n, boot))
-	if err := os.WriteFile(path, []byte(scenario.Config(c.s, n)), 0o600); err != nil {
+	path, text, url := filepath.Join(c.dir, fmt.Sprintf("%s-%d.yaml", n, boot)), scenario.Config(c.s, n), ""
+	if c.s.Servers {
+		addresses, err := k.addresses(c.s.Nodes)
+		if err != nil {
+			return nil, err
+		}
+		text += addresses
+	} else {
+		w, err := k.wire(n)
+		if err != nil {
+			return nil, err
+		}
+		url = "nats://" + w.address()
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	w, err := k.wire(n)
-	if err != nil {
-		return nil, err
-	}
-	args := []string{n + "@h", k.cluster, path, filepath.Join(c.dir, n), "nats://" + w.address()}
+	args := []string{n + "@h", k.cluster, path, filepath.Join(c.dir, n), url}
 	if c.alone(n) && boot == 1 {
 		args = append(args, "new")
 	}
@@ -94,12 +104,35 @@ func (k *regentKind) command(c *cluster, n string, boot int) (*exec.Cmd, error) 
 	return cmd, nil
 }
 
+// addresses are those of nodes with servers inside: all are voters.
+func (k *regentKind) addresses(nodes []string) (string, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.ports != "" {
+		return k.ports, nil
+	}
+	text := "hosts: {h: 127.0.0.1}\naddresses:\n"
+	for _, n := range nodes {
+		client, err := freePort()
+		if err != nil {
+			return "", err
+		}
+		route, err := freePort()
+		if err != nil {
+			return "", err
+		}
+		text += fmt.Sprintf("  %s@h: {client: \"127.0.0.1:%d\", cluster: \"127.0.0.1:%d\"}\n", n, client, route)
+	}
+	k.ports = text
+	return text, nil
+}
+
 // alone: no other node of the cluster is there, or waited for. Its first node
 // is then told so, as a person would, who does not want to wait.
 func (c *cluster) alone(n string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.nodes) == 1 && c.nodes[n] != nil && c.s.Barrier == nil
+	return len(c.nodes) == 1 && c.nodes[n] != nil && c.s.Barrier == nil && !c.s.Servers
 }
 
 func (k *regentKind) wire(n string) (*wire, error) {

@@ -15,6 +15,7 @@ type Scenario struct {
 	Own     []OwnSpec // what single nodes are told instead
 	Barrier *Barrier
 	Overlap bool // Erlang keeps its default of dropping partial meshes
+	Servers bool // regent's store is in the nodes, which are all voters
 	Tick    int  // net_ticktime, seconds; 0: the default
 	Steps   []Statement
 }

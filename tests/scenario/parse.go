@@ -272,6 +272,8 @@ func (p *parser) statement() {
 		if p.s.Tick, err = strconv.Atoi(p.next("seconds")); err != nil {
 			p.fail(at, "not a number of seconds")
 		}
+	case "embedded":
+		p.s.Servers = true
 	case "prevent_overlapping_partitions":
 		p.s.Overlap = true
 	default:

@@ -51,11 +51,8 @@ var untold = map[string]string{
 	"A-5":  "load/2: only from Erlang code or the Go API",
 	"A-7":  "changes at run time",
 	"A-24": "a lock, which can't be seen from outside",
-	"A-29": "a figure: docs/benchmarks.md",
 	"A-62": "messages between nodes",
 	"B-18": "hidden nodes: manager/machine, policy/config",
-	"B-22": "the majority of embedded servers: tests/integration; here the store is apart",
-	"B-23": "the first boot of embedded servers: tests/integration",
 	"B-25": "hidden nodes: manager/machine",
 }
 

@@ -34,6 +34,9 @@ func (v Virtual) Begin(s *Scenario) (World, error) {
 		apps = appsOf(c)
 	}
 	w.w = machinetest.NewWorld(v.T, names, apps, w.configure, w.see)
+	if s.Servers {
+		w.w.Embed()
+	}
 	return w, nil
 }
 

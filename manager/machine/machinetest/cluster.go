@@ -33,8 +33,12 @@ type cluster struct {
 	queue []func()
 	trace strings.Builder
 	see   func(Seen) // may be nil
-	muted bool       // only what the test itself prints is traced
-	ids   int
+
+	voters int  // the store is in so many nodes; 0: it is apart
+	met    bool // all of them were there at once
+	lost   bool // there is no majority of them
+	muted  bool // only what the test itself prints is traced
+	ids    int
 }
 
 type testNode struct {
@@ -144,7 +148,7 @@ func (n *testNode) apps() []machine.AppConfig {
 }
 
 func (n *testNode) snapshot() {
-	if n.cut {
+	if n.cut || n.c.lost {
 		return
 	}
 	v := policy.View{Snapshot: true, Identity: n.c.identity, Seq: n.c.rev}
@@ -211,7 +215,7 @@ func (n *testNode) perform(a machine.Action) {
 	case machine.Write:
 		n.write(a)
 	case machine.Read:
-		if n.cut {
+		if n.cut || c.lost {
 			n.at(c.lease.Request, machine.ReadDone{Req: a.Req})
 			return
 		}
@@ -284,7 +288,7 @@ func historyText(h machine.History) string {
 
 func (n *testNode) write(a machine.Write) {
 	c := n.c
-	if n.cut || n.lose > 0 {
+	if n.cut || c.lost || n.lose > 0 {
 		n.lose = max(n.lose-1, 0)
 		n.at(c.lease.Request, machine.Wrote{Req: a.Req})
 		return
@@ -410,6 +414,7 @@ const tickEvery = 10 * time.Millisecond
 func (c *cluster) run(d time.Duration) {
 	for end := c.now.Add(d); c.now < end; {
 		c.settle()
+		c.checkStore()
 		c.now = c.now.Add(tickEvery)
 		for _, n := range c.nodes {
 			if n.m != nil && n.m.Wake() <= c.now {
@@ -420,6 +425,35 @@ func (c *cluster) run(d time.Duration) {
 	}
 	c.settle()
 	c.atMostOne()
+}
+
+// checkStore notices that the majority of voters is lost, or back. The very
+// first time all of them are needed.
+func (c *cluster) checkStore() {
+	if c.voters == 0 {
+		return
+	}
+	live := 0
+	for _, n := range c.nodes {
+		if n.m != nil && !n.cut {
+			live++
+		}
+	}
+	c.met = c.met || live == c.voters
+	lost := !c.met || 2*live <= c.voters
+	if lost == c.lost {
+		return
+	}
+	c.lost = lost
+	for _, n := range c.nodes {
+		if n.cut {
+			continue
+		}
+		n.snapshot()
+		if lost {
+			n.step(machine.Viewed{View: policy.View{Lost: "no majority of voters"}})
+		}
+	}
 }
 
 // settle delivers what is queued, including what that causes at this instant.

@@ -53,6 +53,10 @@ func NewWorld(t testing.TB, names []node.Name, apps []machine.AppConfig, configu
 	return &World{c}
 }
 
+// Embed puts the store into the nodes: without a majority of them it is lost,
+// and at first all are needed.
+func (w *World) Embed() { w.c.voters, w.c.lost = len(w.c.nodes), true }
+
 // Boot begins a life of a node.
 func (w *World) Boot(n string) { w.c.node(n).boot(); w.c.settle() }
 

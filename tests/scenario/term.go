@@ -11,10 +11,7 @@ import (
 // start only the word is left, and the node if it failed elsewhere: {error,boom}
 // on the node itself, {error,{n1,boom}} on those that waited for it.
 func Term(r *machine.Refusal, app, word string) string {
-	atom := map[machine.RefusalKind]string{
-		machine.RefuseUnknownApp: "not_loaded", machine.RefuseAlreadyStarted: "already_started", machine.RefuseNotStarted: "not_started",
-		machine.RefuseNotRunning: "not_running_distributed", machine.RefuseRunsHere: "already_running_locally",
-	}[r.Kind]
+	atom := atoms[string(r.Kind)]
 	switch {
 	case r.Kind == machine.RefuseFailed:
 		return "{error," + failure(r.Reason) + "}"
@@ -24,6 +21,12 @@ func Term(r *machine.Refusal, app, word string) string {
 		return fmt.Sprintf("{error,%q}", r.Kind)
 	}
 	return fmt.Sprintf("{error,{%s,%s}}", atom, app)
+}
+
+// atoms are the words of refusals in Erlang.
+var atoms = map[string]string{
+	"unknown app": "not_loaded", "not loaded": "not_loaded", "already started": "already_started", "not started": "not_started",
+	"not running distributed": "not_running_distributed", "already running locally": "already_running_locally",
 }
 
 // Boom is the reason of all failing starts.

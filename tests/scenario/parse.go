@@ -179,6 +179,16 @@ func (p *parser) duration() time.Duration {
 	return d
 }
 
+// span is a duration that is not negative.
+func (p *parser) span() time.Duration {
+	at := p.column()
+	d := p.duration()
+	if p.err == nil && d < 0 {
+		p.fail(at, "less than nothing")
+	}
+	return d
+}
+
 func (p *parser) finish() {
 	p.s.Nodes = p.nodes()
 	p.line++
@@ -203,6 +213,10 @@ func (p *parser) pairs() {
 		v, ok := st.Expects()
 		if !ok || st.Only == "" {
 			continue
+		}
+		if v.Value == Pending {
+			p.err = fmt.Errorf("%s: %q asserts nothing", st.Pos, st.Text)
+			return
 		}
 		if st.Only == Erlang {
 			open = append(open, st)
@@ -298,6 +312,9 @@ func (p *parser) rule() {
 	p.s.Rules = append(p.s.Rules, r)
 }
 
+// countMax bounds how many apps one line declares.
+const countMax = 999
+
 // declareApp: app NAME [count N] local|(TIMEOUT N1 {N2 N3}) options
 func (p *parser) declareApp() {
 	a := App{Name: p.next("a name")}
@@ -305,8 +322,9 @@ func (p *parser) declareApp() {
 	if p.take("count") {
 		at := p.column()
 		var err error
-		if count, err = strconv.Atoi(p.next("a number")); err != nil {
-			p.fail(at, "not a number")
+		if count, err = strconv.Atoi(p.next("a number")); err != nil || count < 1 || count > countMax {
+			p.fail(at, "expected a number up to %d", countMax)
+			return
 		}
 	}
 	p.spec(&a)
@@ -436,11 +454,11 @@ func (p *parser) step(st Statement, verb string) {
 		p.on()
 		st.Nodes = p.some()
 	case Slow:
-		st.Word, st.App, st.Time = p.oneOf("start", "stop"), p.app(), p.duration()
+		st.Word, st.App, st.Time = p.oneOf("start", "stop"), p.app(), p.span()
 		p.on()
 		st.Nodes = p.some()
 	case Wait:
-		st.Time = p.duration()
+		st.Time = p.span()
 	case Expect:
 		st.Fact = p.fact()
 	default:

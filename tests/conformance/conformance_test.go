@@ -133,8 +133,11 @@ func freePort() (int, error) {
 	defer given.Unlock()
 	for range 1000 {
 		port := 20000 + rand.IntN(10000)
+		if given.ports[port] {
+			continue
+		}
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil || given.ports[port] || l.Close() != nil {
+		if err != nil || l.Close() != nil {
 			continue
 		}
 		given.ports[port] = true
@@ -155,6 +158,7 @@ func (l *lab) play(t *testing.T, s *scenario.Scenario) {
 	virtual, err := scenario.Play(scenario.Virtual{T: t}, s)
 	if err != nil {
 		t.Error(err)
+		l.count(s, nil, true)
 		return
 	}
 	for try := 1; ; try++ {

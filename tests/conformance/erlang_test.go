@@ -4,6 +4,7 @@ package conformance
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/seed7529eb29/regent/tests/scenario"
 )
@@ -31,8 +33,22 @@ func newErlang(dir string, port int) (*erlang, error) {
 		return nil, fmt.Errorf("erlc: %w\n%s", err, out)
 	}
 	e.epmd = exec.Command("epmd", "-port", strconv.Itoa(port), "-address", "127.0.0.1")
-	return e, e.epmd.Start()
+	if err := e.epmd.Start(); err != nil {
+		return nil, err
+	}
+	for deadline := time.Now().Add(epmdPatience); ; time.Sleep(10 * time.Millisecond) {
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			return e, conn.Close()
+		}
+		if time.Now().After(deadline) {
+			e.end()
+			return nil, fmt.Errorf("epmd does not listen: %w", err)
+		}
+	}
 }
+
+const epmdPatience = 20 * time.Second
 
 func (e *erlang) end() {
 	_ = e.epmd.Process.Kill()
@@ -90,7 +106,7 @@ func (k *erlangKind) command(c *cluster, n string, boot int) (*exec.Cmd, error) 
 		}
 	}
 	cmd := exec.Command("erl", "-noinput", "-name", n+k.suffix, "-setcookie", strings.SplitN(k.suffix, "@", 2)[0], "-pa", k.engine.dir,
-		"-config", base, "-conform", base+".apps", k.suffix, "-s", "conform", "boot", "+S", "1:1", "+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none")
+		"-start_epmd", "false", "-config", base, "-conform", base+".apps", k.suffix, "-s", "conform", "boot", "+S", "1:1", "+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none")
 	cmd.Dir = c.dir
 	cmd.Env = append(os.Environ(), "HOME="+c.dir, "ERL_EPMD_PORT="+strconv.Itoa(k.engine.port), "ERL_EPMD_ADDRESS=127.0.0.1", "ERL_CRASH_DUMP_SECONDS=0")
 	return cmd, nil

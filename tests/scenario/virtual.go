@@ -108,9 +108,9 @@ func (w *virtual) Do(st Statement) error {
 			w.w.Fail(n, app, st.Verb == Fail)
 		case Slow:
 			if st.Word == "start" {
-				w.w.Slow(n, st.Time, 0)
+				w.w.SlowStart(n, app, st.Time)
 			} else {
-				w.w.Slow(n, 0, st.Time)
+				w.w.SlowStop(n, app, st.Time)
 			}
 		default:
 			return fmt.Errorf("can't %s", st.Verb)

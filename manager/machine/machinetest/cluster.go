@@ -63,6 +63,8 @@ type testNode struct {
 	up        bool         // this life was seen through its barrier
 	slowStop  time.Duration
 	slowStart time.Duration
+
+	slowStarts, slowStops map[policy.App]time.Duration // of single apps, beside the two above
 }
 
 type testRun struct {
@@ -228,7 +230,7 @@ func (n *testNode) perform(a machine.Action) {
 	case machine.StartApp:
 		n.start(a)
 	case machine.StopApp:
-		n.stopRun(a.Run, n.slowStop, true)
+		n.stopRun(a.Run, n.slowStop+n.slowStops[n.runs[a.Run].start.App], true)
 	case machine.KillApp:
 		c.tell("%s kill %s: %s", n.name.Base(), "run", a.Cause)
 		n.stopRun(a.Run, 0, false)
@@ -346,16 +348,17 @@ func (n *testNode) start(a machine.StartApp) {
 	n.runs[a.Run] = r
 	n.c.tell("%s START %s %s from=%s epoch=%d", n.name.Base(), a.App, a.Kind, a.From.Base(), a.Epoch)
 	n.sawApp(SeenStart, a)
+	slow := n.slowStart + n.slowStarts[a.App]
 	if n.failStart > 0 || slices.Contains(n.failing, a.App) {
 		n.failStart = max(n.failStart-1, 0)
 		r.gone = true
-		n.after(n.slowStart, func() {
+		n.after(slow, func() {
 			n.sawApp(SeenFailed, a)
 			n.step(machine.StartFailed{Run: a.Run, Reason: "boom"})
 		})
 		return
 	}
-	n.after(n.slowStart, func() {
+	n.after(slow, func() {
 		if !r.gone {
 			n.sawApp(SeenStarted, a)
 		}

@@ -127,9 +127,21 @@ func (w *World) Fail(n string, app policy.App, fails bool) {
 	}
 }
 
-// Slow says how long starts and stops take on a node.
-func (w *World) Slow(n string, start, stop time.Duration) {
-	w.c.node(n).slowStart, w.c.node(n).slowStop = start, stop
+// SlowStart says how long starts of an app take on a node.
+func (w *World) SlowStart(n string, app policy.App, d time.Duration) {
+	slowly(&w.c.node(n).slowStarts, app, d)
+}
+
+// SlowStop says how long its stops take.
+func (w *World) SlowStop(n string, app policy.App, d time.Duration) {
+	slowly(&w.c.node(n).slowStops, app, d)
+}
+
+func slowly(of *map[policy.App]time.Duration, app policy.App, d time.Duration) {
+	if *of == nil {
+		*of = map[policy.App]time.Duration{}
+	}
+	(*of)[app] = d
 }
 
 // Run lets virtual time pass.

@@ -68,6 +68,8 @@ func (p *player) step(st Statement) error {
 		}
 		p.began, p.facts = p.w.Now(), nil
 		p.trace.Segments = append(p.trace.Segments, Segment{Text: st.Text, Pos: st.Pos, s: p.s})
+	} else if err := p.calm(); err != nil {
+		return err
 	}
 	if st.call() {
 		return p.call(st)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -111,7 +112,8 @@ func (k *regentKind) addresses(nodes []string) (string, error) {
 	if k.ports != "" {
 		return k.ports, nil
 	}
-	text := "hosts: {h: 127.0.0.1}\naddresses:\n"
+	var text strings.Builder
+	text.WriteString("hosts: {h: 127.0.0.1}\naddresses:\n")
 	for _, n := range nodes {
 		client, err := freePort()
 		if err != nil {
@@ -121,10 +123,10 @@ func (k *regentKind) addresses(nodes []string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		text += fmt.Sprintf("  %s@h: {client: \"127.0.0.1:%d\", cluster: \"127.0.0.1:%d\"}\n", n, client, route)
+		fmt.Fprintf(&text, "  %s@h: {client: \"127.0.0.1:%d\", cluster: \"127.0.0.1:%d\"}\n", n, client, route)
 	}
-	k.ports = text
-	return text, nil
+	k.ports = text.String()
+	return k.ports, nil
 }
 
 // alone: no other node of the cluster is there, or waited for. Its first node

@@ -100,7 +100,14 @@ func newCluster(t testing.TB, p plan) *cluster {
 	open.mu.Lock()
 	open.clusters[c] = true
 	open.mu.Unlock()
-	t.Cleanup(c.close)
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, m := range c.nodes[1:] {
+				t.Logf("log of %s:\n%s", m.name, tail(m.log, 40))
+			}
+		}
+		c.close()
+	})
 	if c.rec, err = newRecorder(dir); err != nil {
 		t.Fatal(err)
 	}

@@ -181,10 +181,11 @@ func (w *network) plug(h *host, wired bool) error {
 	return nil
 }
 
-// start starts a command on the host; it is in the host's cgroup and dies with
-// the test.
+// start starts a command on the host; it is in the host's cgroup, and dies with
+// the host's first process. (A death signal of its own would end it at once: its
+// parent is in no namespace that it can see.)
 func (h *host) start(cmd *exec.Cmd) (err error) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if h.place != nil {
 		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(h.place.Fd())
 	}

@@ -78,9 +78,10 @@ func newClient(t testing.TB, from *host, urls []string, name string) *client {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if c.store, err = kv.Bind(ctx, c.nc, kv.Options{Cluster: clusterName, Node: name, Attempt: time.Second}); err != nil {
-		t.Fatal(err)
-	}
+	until(t, name+" finds the store", func() bool { // which the nodes have yet to make
+		c.store, err = kv.Bind(ctx, c.nc, kv.Options{Cluster: clusterName, Node: name, Attempt: time.Second})
+		return err == nil
+	})
 	return c
 }
 
@@ -113,6 +114,11 @@ func newObserver(t testing.TB, from *host, urls []string) *observer {
 		if _, err := c.nc.Subscribe(bus.Cluster(clusterName).Records(), o.republished); err != nil {
 			t.Fatal(err)
 		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := o.fill(ctx); err != nil {
+		t.Fatal(err)
 	}
 	return o
 }

@@ -17,6 +17,7 @@ type result struct {
 	row      *row
 	starts   int
 	overlaps int
+	orphan   time.Duration // the longest that a child was alive after its leader
 	hits     []hit
 	rests    []time.Duration
 	ops      [3]int // compare-and-sets by outcome
@@ -57,6 +58,9 @@ var headings = []string{"fault", "overlaps", "new start after, s", "nobody befor
 
 func (r *result) String() string {
 	c := r.columns()
+	if r.orphan > 0 {
+		r.notes = append(r.notes, fmt.Sprintf("a child outlived its leader by %v", r.orphan))
+	}
 	return fmt.Sprintf("%-18s overlaps %s, new start after %s, nobody before it %s, at rest %s, ops %s, starts %d %s",
 		r.row.name, c[1], c[2], c[3], c[4], c[5], r.starts, strings.Join(r.notes, "; "))
 }

@@ -25,10 +25,10 @@ func hostRows() []row {
 	return []row{
 		{name: "cut", short: true, what: "the owner's host is cut off", do: func(r *run) { r.loses(false, cutOff, r.joined) }},
 		{name: "cut-leader", short: true, what: "the same, its server led the store", do: func(r *run) { r.loses(true, cutOff, r.joined) }},
-		{name: "freeze", short: true, what: "the owner's host is frozen", do: func(r *run) { r.loses(false, frozen, r.thawed) }},
-		{name: "freeze-leader", what: "the same, its server led the store", do: func(r *run) { r.loses(true, frozen, r.thawed) }},
-		{name: "power", what: "the owner's host loses power", do: func(r *run) { r.loses(false, func(r *run, m *member) { r.powerOff(m) }, r.powered) }},
-		{name: "power-leader", what: "the same, its server led the store", do: func(r *run) { r.loses(true, func(r *run, m *member) { r.powerOff(m) }, r.powered) }},
+		{name: "freeze", short: true, both: true, what: "the owner's host is frozen", do: func(r *run) { r.loses(false, frozen, r.thawed) }},
+		{name: "freeze-leader", both: true, what: "the same, its server led the store", do: func(r *run) { r.loses(true, frozen, r.thawed) }},
+		{name: "power", both: true, what: "the owner's host loses power", do: func(r *run) { r.loses(false, func(r *run, m *member) { r.powerOff(m) }, r.powered) }},
+		{name: "power-leader", both: true, what: "the same, its server led the store", do: func(r *run) { r.loses(true, func(r *run, m *member) { r.powerOff(m) }, r.powered) }},
 	}
 }
 

@@ -33,10 +33,10 @@ func processRows() []row {
 		{name: "kill-agent", short: true, what: "kill -9: node", plan: rankedPlan, do: func(r *run) {
 			r.kills(func(m *member) []int { return []int{m.pid()} })
 		}},
-		{name: "kill-all", what: "kill -9: node, warden and app at once", plan: rankedPlan, do: func(r *run) {
+		{name: "kill-all", both: true, what: "kill -9: node, warden and app at once", plan: rankedPlan, do: func(r *run) {
 			r.kills(func(m *member) []int { return append([]int{m.pid(), m.warden()}, pidsOf(r.old)...) })
 		}},
-		{name: "kill-agent-warden", short: true, what: "kill -9: node and warden at once", plan: rankedPlan, do: func(r *run) {
+		{name: "kill-agent-warden", short: true, both: true, what: "kill -9: node and warden at once", plan: rankedPlan, do: func(r *run) {
 			r.kills(func(m *member) []int { return []int{m.pid(), m.warden()} })
 		}},
 		{name: "kill-warden", what: "kill -9: warden", plan: rankedPlan, do: func(r *run) {
@@ -59,10 +59,10 @@ func processRows() []row {
 		{name: "stop-agent", short: true, what: "SIGSTOP: node", plan: rankedPlan, do: func(r *run) {
 			r.stops(func(m *member) []int { return []int{m.pid()} })
 		}},
-		{name: "stop-agent-warden", what: "SIGSTOP: node and warden", plan: rankedPlan, do: func(r *run) {
+		{name: "stop-agent-warden", both: true, what: "SIGSTOP: node and warden", plan: rankedPlan, do: func(r *run) {
 			r.stops(func(m *member) []int { return []int{m.pid(), m.warden()} })
 		}},
-		{name: "stop-all", what: "SIGSTOP: node, warden and app", plan: rankedPlan, do: func(r *run) {
+		{name: "stop-all", both: true, what: "SIGSTOP: node, warden and app", plan: rankedPlan, do: func(r *run) {
 			r.stops(func(m *member) []int { return append([]int{m.pid(), m.warden()}, pidsOf(r.old)...) })
 		}},
 		{name: "stop-shortly", what: "SIGSTOP: node, for less than FENCE", plan: rankedPlan, do: func(r *run) {

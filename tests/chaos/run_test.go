@@ -33,6 +33,7 @@ type row struct {
 	what  string // the fault, for the table
 	short bool   // part of the short suite
 	plan  plan
+	both  bool // node and warden are hit together: nothing is promised of the app's children
 	lossy bool // the store itself loses what it acknowledged: nothing can be said of its history
 	do    func(*run)
 }
@@ -97,6 +98,9 @@ func (r *run) moves() *trace.Instance {
 	})
 	h := hit{start: begun.Begin().Sub(r.hitAt)}
 	end := r.again(r.old).End()
+	if p, ok := r.again(r.old).Leading(); ok && r.row.both {
+		end = p.End
+	}
 	if end == 0 {
 		end = trace.Now() // an overlap: the checkers will say so
 	}
@@ -206,6 +210,10 @@ func (r *run) judge() result {
 		h.Leases[nodeName(i)] = checkers.Lease{Fence: l.Fence(), Kill: l.Kill, Late: l.Late}
 	}
 	broken := r.faults
+	h.Leaders = r.row.both
+	for _, o := range h.Orphans(lease.Kill) {
+		res.orphan = max(res.orphan, o.Length)
+	}
 	if r.row.lossy {
 		broken = append(broken, h.Epochs()...)
 		for _, o := range h.Together() {

@@ -38,6 +38,11 @@ type History struct {
 	Records   []trace.Record    // in any order
 	Leases    map[string]Lease  // by node
 	Now       trace.Instant     // end of the history
+
+	// Leaders judges an instance by the process that the node executed alone.
+	// Of what that one has started nothing is promised where node and warden
+	// are lost together; Orphans lists it.
+	Leaders bool
 }
 
 // sorted are the records as they were stored.
@@ -49,6 +54,9 @@ func (h *History) sorted() []trace.Record {
 
 // end is when an instance was gone; the end of the history if it is there.
 func (h *History) end(in *trace.Instance) trace.Instant {
+	if p, ok := in.Leading(); ok && h.Leaders {
+		return cmp.Or(p.End, h.Now)
+	}
 	if end := in.End(); end != 0 {
 		return end
 	}

@@ -12,15 +12,10 @@ type Overlap struct {
 	First, Second *trace.Instance
 	Length        time.Duration
 	Declared      bool // an overlapping takeover
-	Orphan        bool // of the first only a process that the node did not execute was left
 }
 
 func (o Overlap) String() string {
-	what := ""
-	if o.Orphan {
-		what = ", of which only a child was left"
-	}
-	return fmt.Sprintf("%s ran for %v beside %s%s", o.Second, o.Length, o.First, what)
+	return fmt.Sprintf("%s ran for %v beside %s", o.Second, o.Length, o.First)
 }
 
 // Together lists all overlaps.
@@ -38,9 +33,6 @@ func (h *History) Together() (all []Overlap) {
 			beside++
 			o := Overlap{First: a, Second: b, Length: length}
 			o.Declared = h.Modes[a.App] == Overlapping && b.Start == "takeover" && b.From == a.Node && b.Node != a.Node && beside == 1
-			if p, ok := a.Leading(); ok {
-				o.Orphan = p.End != 0 && p.End <= b.Begin()
-			}
 			all = append(all, o)
 		}
 	}
@@ -58,6 +50,33 @@ func (h *History) undeclare(all []Overlap) []Overlap {
 		}
 		if n > 2 {
 			all[i].Declared = false
+		}
+	}
+	return all
+}
+
+// Orphan is a process that was alive after its leader.
+type Orphan struct {
+	Of     *trace.Instance
+	Length time.Duration
+}
+
+// Orphans lists the processes that were alive for longer than grace after the
+// one that the node executed.
+func (h *History) Orphans(grace time.Duration) (all []Orphan) {
+	for _, in := range h.Instances {
+		lead, ok := in.Leading()
+		if !ok || lead.End == 0 {
+			continue
+		}
+		for _, p := range in.Procs {
+			end := p.End
+			if end == 0 {
+				end = h.Now
+			}
+			if length := end.Sub(lead.End); length > grace {
+				all = append(all, Orphan{in, length})
+			}
 		}
 	}
 	return all

@@ -59,9 +59,10 @@ type plan struct {
 	wired   bool
 	yaml    func(app func(keys string) string) string // configuration; app is the entry of one
 	apps    []string
-	lease   map[int]string // of single nodes, where they differ
-	unbegun []int          // nodes that are not booted
-	adjust  func(*member)
+	lease   map[int]string          // of single nodes, where they differ
+	unbegun []int                   // nodes that are not booted
+	adjust  func(*member)           // before its directories are used
+	before  func(*cluster, *member) // once, before its first boot
 }
 
 const equals = "distributed: [{app: one, timeout: 0s, nodes: [[node1@h1, node2@h2, node3@h3]]}]\n"
@@ -119,6 +120,9 @@ func newCluster(t testing.TB, p plan) *cluster {
 		c.settle(i, &p)
 	}
 	for i := 1; i <= p.nodes; i++ {
+		if p.before != nil {
+			p.before(c, c.nodes[i])
+		}
 		if !slices.Contains(p.unbegun, i) {
 			c.boot(i)
 		}

@@ -49,6 +49,12 @@ func (w *network) cut(from, to []int) error {
 	return w.apply()
 }
 
+// between cuts a pair.
+func (w *network) between(i, j int) error {
+	w.cuts[link{i, j}], w.cuts[link{j, i}] = true, true
+	return w.apply()
+}
+
 // isolate cuts hosts off from all others, but not from who looks on: else
 // nothing would be seen of them. It carries nothing between them.
 func (w *network) isolate(hosts ...int) error {

@@ -84,7 +84,7 @@ func EndFormer(list, node string, limit time.Duration) (killed int, err error) {
 		}
 		n, err := g.kill("REGENT_NODE", node)
 		killed += n
-		if err == nil && n > 0 {
+		if err == nil {
 			err = g.awaitEnd(limit)
 		}
 		errs = append(errs, err)

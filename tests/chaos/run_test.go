@@ -234,6 +234,11 @@ func (r *run) judge() result {
 			res.overlaps++
 		}
 	}
+	for _, m := range r.nodes[1:] {
+		if !m.running() {
+			broken = append(broken, checkers.Violation{Rule: "node", Detail: m.name + " has ended, and nobody ended it"})
+		}
+	}
 	for _, v := range broken {
 		r.t.Errorf("%s", v)
 	}

@@ -45,6 +45,7 @@ type member struct {
 	data    string
 	log     string
 	boots   int
+	away    bool // on purpose
 	born    trace.Instant
 
 	mu  sync.Mutex // of what a soak does at once
@@ -206,6 +207,7 @@ func (c *cluster) begin(m *member) error {
 		return fmt.Errorf("boot %s: %w", m.name, err)
 	}
 	m.boots++
+	m.away = false
 	m.cmd, m.end = cmd, end
 	go func() {
 		_ = cmd.Wait() // how it ended stands in its log

@@ -22,6 +22,7 @@ var (
 	times    = flag.Int("times", 0, "how often each loss of a host is measured; 0: as the suite says")
 	write    = flag.Bool("write", false, "write the tables into docs/reliability.md")
 	keep     = flag.Bool("keep", false, "leave the directory with logs and data")
+	tell     = flag.Bool("story", false, "tell what happened although nothing is wrong")
 	soakFor  = flag.Duration("soak", 0, "break things at random for so long")
 	soakSeed = flag.Uint64("seed", 0, "of the soak; 0: drawn")
 )

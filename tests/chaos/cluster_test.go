@@ -216,8 +216,15 @@ func (c *cluster) begin(m *member) error {
 	return nil
 }
 
-// pid is the agent's process.
-func (m *member) pid() int { return m.cmd.Process.Pid }
+// pid is the agent's process; 0 before the first.
+func (m *member) pid() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.cmd == nil {
+		return 0
+	}
+	return m.cmd.Process.Pid
+}
 
 func (m *member) running() bool {
 	m.mu.Lock()
@@ -245,12 +252,13 @@ func (m *member) wait(limit time.Duration) error {
 
 // warden is the node's second process; 0 if there is none.
 func (m *member) warden() int {
-	if m.cmd == nil {
+	agent := m.pid()
+	if agent == 0 {
 		return 0
 	}
 	for _, pid := range m.host.pids() {
 		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if err == nil && bytes.HasPrefix(line, []byte("regent-warden\x00")) && parent(pid) == m.pid() {
+		if err == nil && bytes.HasPrefix(line, []byte("regent-warden\x00")) && parent(pid) == agent {
 			return pid
 		}
 	}

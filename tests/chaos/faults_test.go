@@ -104,6 +104,9 @@ func (h *host) freeze(on bool) error {
 	if h.cgroup == "" {
 		return errors.New("no cgroups of version 2 to freeze a host with")
 	}
+	h.still.Lock()
+	defer h.still.Unlock()
+	h.froze = on
 	state := "0"
 	if on {
 		state = "1"

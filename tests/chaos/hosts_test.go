@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -37,6 +38,9 @@ type host struct {
 	in     *thread
 	cgroup string // of version 2
 	place  *os.File
+
+	still sync.Mutex // a start and a freeze exclude one another
+	froze bool       // under still
 }
 
 // link is one direction between two hosts.
@@ -181,10 +185,20 @@ func (w *network) plug(h *host, wired bool) error {
 	return nil
 }
 
+var errFrozen = errors.New("the host is frozen")
+
 // start starts a command on the host; it is in the host's cgroup, and dies with
 // the host's first process. (A death signal of its own would end it at once: its
 // parent is in no namespace that it can see.)
+//
+// On a frozen host nothing can be started: the new process would stand still
+// before it is what it should become, and whoever starts it with it.
 func (h *host) start(cmd *exec.Cmd) (err error) {
+	h.still.Lock()
+	defer h.still.Unlock()
+	if h.froze {
+		return fmt.Errorf("start on %s: %w", h.name, errFrozen)
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if h.place != nil {
 		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(h.place.Fd())

@@ -13,7 +13,8 @@ import (
 	"github.com/seed7529eb29/regent/tests/chaos/trace"
 )
 
-// probeCell is the key that probers fight over. It is none of regent's.
+// probeCell is the key that the probers of a row fight over. It is none of
+// regent's.
 const probeCell = "chaos"
 
 // probePause is between two compare-and-sets of one prober.
@@ -23,19 +24,21 @@ const probePause = 40 * time.Millisecond
 // it, so that some are refused.
 type prober struct {
 	*client
+	cell   string
 	number int
 	stop   context.CancelFunc
 	done   chan struct{}
+	ended  sync.Once
 	mu     sync.Mutex
 	ops    []trace.Op
 }
 
 // newProbers starts one on each host.
-func newProbers(t testing.TB, c *cluster) (all []*prober) {
+func newProbers(t testing.TB, c *cluster, cell string) (all []*prober) {
 	t.Helper()
 	for i, m := range c.nodes[1:] {
 		ctx, stop := context.WithCancel(context.Background())
-		p := &prober{client: newClient(t, m.host, c.urlsFrom(i+1), "prober"), number: i + 1, stop: stop, done: make(chan struct{})}
+		p := &prober{client: newClient(t, m.host, c.urlsFrom(i+1), "prober"), cell: cell, number: i + 1, stop: stop, done: make(chan struct{})}
 		go p.loop(ctx)
 		t.Cleanup(p.end)
 		all = append(all, p)
@@ -59,12 +62,12 @@ func (p *prober) loop(ctx context.Context) {
 func (p *prober) once(ctx context.Context, value string) {
 	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	old, rev, err := p.store.ReadKey(call, probeCell)
+	old, rev, err := p.store.ReadKey(call, p.cell)
 	if err != nil {
 		return
 	}
 	op := trace.Op{Client: p.number, Expect: string(old), New: value, Call: trace.Now()}
-	_, outcome, _ := p.store.CASKey(call, probeCell, []byte(value), rev, "chaos-"+value)
+	_, outcome, _ := p.store.CASKey(call, p.cell, []byte(value), rev, p.cell+"-"+value)
 	op.Return = trace.Now()
 	op.Outcome = map[policy.Outcome]trace.Outcome{policy.OutcomeOK: trace.OK, policy.OutcomeRefused: trace.Refused, policy.OutcomeUnknown: trace.Unknown}[outcome]
 	p.mu.Lock()
@@ -73,9 +76,11 @@ func (p *prober) once(ctx context.Context, value string) {
 }
 
 func (p *prober) end() {
-	p.stop()
-	<-p.done
-	p.client.nc.Close()
+	p.ended.Do(func() {
+		p.stop()
+		<-p.done
+		p.client.close()
+	})
 }
 
 // history ends all probers. The last one to go shows what stands in the cell, so
@@ -88,6 +93,9 @@ func history(probers []*prober) (ops []trace.Op) {
 	for _, p := range probers {
 		p.once(context.Background(), fmt.Sprintf("%d.last", p.number))
 		ops = append(ops, p.ops...)
+	}
+	for _, p := range probers {
+		p.end()
 	}
 	return ops
 }

@@ -63,7 +63,7 @@ func newRun(t testing.TB, rw *row) *run {
 	t.Helper()
 	r := &run{cluster: newCluster(t, rw.plan), row: rw}
 	if !rw.lossy && len(rw.plan.unbegun) == 0 {
-		r.probers = newProbers(t, r.cluster)
+		r.probers = newProbers(t, r.cluster, probeCell)
 	}
 	return r
 }
@@ -218,7 +218,7 @@ func (r *run) judge() result {
 		h.Leases[nodeName(i)] = checkers.Lease{Fence: l.Fence(), Kill: l.Kill, Late: l.Late}
 	}
 	broken := r.faults
-	h.Leaders = r.row.both
+	h.Leaders = func(*trace.Instance) bool { return r.row.both }
 	for _, o := range h.Orphans(lease.Kill) {
 		res.orphan = max(res.orphan, o.Length)
 	}
@@ -246,13 +246,13 @@ func (r *run) judge() result {
 		r.t.Errorf("%s", v)
 	}
 	if r.t.Failed() || *tell {
-		r.t.Log(r.story(h))
+		r.t.Log(r.story(h, 0))
 	}
 	return res
 }
 
-// story tells what happened, from the first fault on.
-func (c *cluster) story(h checkers.History) string {
+// story tells what happened after an instant.
+func (c *cluster) story(h checkers.History, after trace.Instant) string {
 	var b strings.Builder
 	b.WriteString("instances:\n")
 	zero := trace.Instant(0)
@@ -260,6 +260,9 @@ func (c *cluster) story(h checkers.History) string {
 		zero = h.Instances[0].Begin()
 	}
 	for _, in := range h.Instances {
+		if in.End() != 0 && in.End() < after {
+			continue
+		}
 		fmt.Fprintf(&b, "  %9.3f %s session %s:", in.Begin().Sub(zero).Seconds(), in, in.Session)
 		for _, p := range in.Procs {
 			end := "alive"
@@ -272,6 +275,9 @@ func (c *cluster) story(h checkers.History) string {
 	}
 	b.WriteString("ownership:\n")
 	for _, r := range h.Records {
+		if r.At < after {
+			continue
+		}
 		if r.App != nil {
 			fmt.Fprintf(&b, "  %9.3f rev %d %s: owner %q session %.8s epoch %d %s, want %s, next %v, prev %v\n",
 				r.At.Sub(zero).Seconds(), r.Rev, r.App.App, r.App.Owner, r.App.Session, r.App.Epoch, r.App.Phase, r.App.Want, r.App.Next, r.App.Prev)

@@ -39,10 +39,10 @@ type History struct {
 	Leases    map[string]Lease  // by node
 	Now       trace.Instant     // end of the history
 
-	// Leaders judges an instance by the process that the node executed alone.
-	// Of what that one has started nothing is promised where node and warden
-	// are lost together; Orphans lists it.
-	Leaders bool
+	// Leaders says which instances are judged by the process alone that the
+	// node executed; nil: none. Of what that one has started nothing is
+	// promised where node and warden are lost together; Orphans lists it.
+	Leaders func(*trace.Instance) bool
 }
 
 // sorted are the records as they were stored.
@@ -54,7 +54,7 @@ func (h *History) sorted() []trace.Record {
 
 // end is when an instance was gone; the end of the history if it is there.
 func (h *History) end(in *trace.Instance) trace.Instant {
-	if p, ok := in.Leading(); ok && h.Leaders {
+	if p, ok := in.Leading(); ok && h.Leaders != nil && h.Leaders(in) {
 		return cmp.Or(p.End, h.Now)
 	}
 	if end := in.End(); end != 0 {

@@ -29,6 +29,7 @@ type cluster struct {
 	net   *network
 	rec   *recorder
 	obs   *observer
+	lag   *lag
 	nodes []*member // 1 and up, as the hosts
 	apps  []string
 
@@ -110,6 +111,7 @@ func newCluster(t testing.TB, p plan) *cluster {
 		}
 		c.close()
 	})
+	c.lag = newLag(dir)
 	if c.rec, err = newRecorder(dir); err != nil {
 		t.Fatal(err)
 	}
@@ -398,6 +400,9 @@ func send(sig syscall.Signal, pids ...int) {
 // close ends everything, in any state.
 func (c *cluster) close() {
 	c.closing.Do(func() {
+		if c.lag != nil {
+			c.lag.close()
+		}
 		if c.obs != nil {
 			c.obs.close()
 		}

@@ -20,7 +20,8 @@ type result struct {
 	orphan   time.Duration // the longest that a child was alive after its leader
 	hits     []hit
 	rests    []time.Duration
-	ops      [3]int // compare-and-sets by outcome
+	ops      [3]int        // compare-and-sets by outcome
+	lag      time.Duration // the longest that the machine stood still
 	notes    []string
 }
 
@@ -60,6 +61,9 @@ func (r *result) String() string {
 	c := r.columns()
 	if r.orphan > 0 {
 		r.notes = append(r.notes, fmt.Sprintf("a child outlived its leader by %v", r.orphan))
+	}
+	if r.lag > lease.Request/2 {
+		r.notes = append(r.notes, fmt.Sprintf("the machine stood still for %v", r.lag.Round(time.Millisecond)))
 	}
 	return fmt.Sprintf("%-18s overlaps %s, new start after %s, nobody before it %s, at rest %s, ops %s, starts %d %s",
 		r.row.name, c[1], c[2], c[3], c[4], c[5], r.starts, strings.Join(r.notes, "; "))

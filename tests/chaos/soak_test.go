@@ -236,7 +236,7 @@ func (s *soak) calm() {
 	h := s.history()
 	s.modes(&h)
 	for app, best := range soakBest {
-		took, all := h.Settle(app, healed, limit, best...)
+		took, all := h.Settle(app, healed, limit+s.lag.since(healed), best...)
 		s.tell(all)
 		s.longest = max(s.longest, took)
 	}

@@ -18,14 +18,13 @@ import (
 
 // network is a switch and the hosts on it.
 type network struct {
-	dir, id  string
-	spawner  *thread // in the namespaces of the test
-	hub      *host   // the switch
-	hosts    []*host // 1 and up; 0 is whoever looks on
-	wires    []*wire // of every host, if there are any
-	cuts     map[link]bool
-	losses   map[link]int
-	freezers string // of cgroup version 1, if it is there
+	dir, id string
+	spawner *thread // in the namespaces of the test
+	hub     *host   // the switch
+	hosts   []*host // 1 and up; 0 is whoever looks on
+	wires   []*wire // of every host, if there are any
+	cuts    map[link]bool
+	losses  map[link]int
 }
 
 // host is a machine: it ends with its first process.

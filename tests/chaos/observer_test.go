@@ -5,6 +5,7 @@ package chaos
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -99,7 +100,6 @@ type observer struct {
 	others  []*client
 	mu      sync.Mutex
 	bucket  int
-	highest uint64
 	seen    map[uint64]bool // of this bucket
 	records []trace.Record
 }
@@ -163,7 +163,7 @@ func (o *observer) add(key string, rev uint64, at time.Time, value []byte) {
 	if o.seen[rev] {
 		return
 	}
-	o.seen[rev], o.highest = true, max(o.highest, rev)
+	o.seen[rev] = true
 	if r.Node != nil || r.App != nil {
 		r.Bucket = o.bucket
 		o.records = append(o.records, r)
@@ -174,7 +174,7 @@ func (o *observer) add(key string, rev uint64, at time.Time, value []byte) {
 func (o *observer) another() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.bucket, o.highest, o.seen = o.bucket+1, 0, map[uint64]bool{}
+	o.bucket, o.seen = o.bucket+1, map[uint64]bool{}
 }
 
 // fill reads what it has missed, as far as the bucket still has it.
@@ -189,8 +189,14 @@ func (o *observer) fill(ctx context.Context) error {
 	}
 	for _, rev := range o.missed(stream.CachedInfo().State.LastSeq) {
 		m, err := stream.GetMsg(ctx, rev)
+		if errors.Is(err, jetstream.ErrMsgNotFound) { // overwritten since
+			o.mu.Lock()
+			o.seen[rev] = true
+			o.mu.Unlock()
+			continue
+		}
 		if err != nil {
-			continue // overwritten since
+			return fmt.Errorf("read revision %d: %w", rev, err)
 		}
 		o.add(strings.TrimPrefix(m.Subject, "$KV.regent_"+clusterName+"."), rev, m.Time, m.Data)
 	}

@@ -211,7 +211,9 @@ func (r *run) deleteBucket() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	return js.DeleteStream(ctx, "KV_regent_"+clusterName)
+	err = js.DeleteStream(ctx, "KV_regent_"+clusterName)
+	r.obs.another()
+	return err
 }
 
 // impostor is another process with a node's name, on a host that has none: with

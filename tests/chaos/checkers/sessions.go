@@ -1,6 +1,7 @@
 package checkers
 
 import (
+	"slices"
 	"time"
 
 	"github.com/seed7529eb29/regent/tests/chaos/trace"
@@ -126,10 +127,8 @@ func (h *History) Settle(app string, healed trace.Instant, bound time.Duration, 
 	case took > bound:
 		all = append(all, broken("I5", "%s came to rest after %v, later than %v", app, took, bound))
 	}
-	for _, name := range best {
-		if on.Node == name {
-			return took, all
-		}
+	if slices.Contains(best, on.Node) {
+		return took, all
 	}
 	if len(best) > 0 {
 		all = append(all, broken("I6", "%s is at rest, and should be on %v", on, best))

@@ -3,8 +3,11 @@
 package chaos
 
 import (
+	"math/rand/v2"
 	"syscall"
 	"time"
+
+	"github.com/seed7529eb29/regent/tests/chaos/trace"
 )
 
 // repeats is how often the loss of a host is measured.
@@ -38,12 +41,38 @@ func (r *run) loses(led bool, fault func(*run, *member), back func(*member)) {
 	for range repeats() {
 		i, _ := r.owner("one")
 		r.led(i, led)
-		time.Sleep(quiet) // replicas catch up
+		// Replicas catch up; and the loss meets the renewals anywhere in between.
+		time.Sleep(quiet + rand.N(lease.Renew))
 		r.strike(func(m *member) { fault(r, m) })
 		r.moves()
 		back(r.nodes[r.victim])
 		r.rest()
 	}
+	r.explain()
+}
+
+// explain says where the time between a loss and the new start goes, as the
+// records have it.
+func (r *run) explain() {
+	h := r.history()
+	var renewal, expiry, claim, start []time.Duration
+	for _, hit := range r.hits {
+		var renewed, expired, claimed trace.Instant
+		for _, rec := range h.Records {
+			switch {
+			case rec.Node != nil && rec.Node.Session == hit.old.Session && rec.Node.State == trace.Live:
+				renewed = max(renewed, rec.At)
+			case rec.Node != nil && rec.Node.Session == hit.old.Session:
+				expired = rec.At
+			case rec.App != nil && rec.App.Session == hit.new.Session && rec.App.Epoch == hit.new.Epoch && (claimed == 0 || rec.At < claimed):
+				claimed = rec.At
+			}
+		}
+		renewal, expiry = append(renewal, hit.at.Sub(renewed)), append(expiry, expired.Sub(renewed))
+		claim, start = append(claim, claimed.Sub(expired)), append(start, hit.new.Begin().Sub(claimed))
+	}
+	r.note("medians: last renewal stored %v before the loss, expired %v after it, claimed %v later, begun %v later",
+		median(renewal).Round(time.Millisecond), median(expiry).Round(time.Millisecond), median(claim).Round(time.Millisecond), median(start).Round(time.Millisecond))
 }
 
 // joined: the host is reachable again. Its node has fenced itself and goes on.

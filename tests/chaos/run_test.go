@@ -57,6 +57,9 @@ type run struct {
 type hit struct {
 	start  time.Duration // from the fault to the new start
 	nobody time.Duration // before it, in which no process of the old one was left
+
+	at       trace.Instant
+	old, new *trace.Instance
 }
 
 func newRun(t testing.TB, rw *row) *run {
@@ -96,7 +99,7 @@ func (r *run) moves() *trace.Instance {
 		}
 		return false
 	})
-	h := hit{start: begun.Begin().Sub(r.hitAt)}
+	h := hit{start: begun.Begin().Sub(r.hitAt), at: r.hitAt, old: r.old, new: begun}
 	end := r.again(r.old).End()
 	if p, ok := r.again(r.old).Leading(); ok && r.row.both {
 		end = p.End

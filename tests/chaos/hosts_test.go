@@ -52,7 +52,7 @@ func addressOf(i int) string { return fmt.Sprintf("10.77.0.%d", 100+i) }
 // newNetwork makes n hosts, and the one that looks on. With wires every frame
 // goes through this process, which can delay it.
 func newNetwork(dir string, n int, wired bool) (_ *network, err error) {
-	w := &network{dir: dir, id: "chaos-" + filepath.Base(dir), cuts: map[link]bool{}, losses: map[link]int{}}
+	w := &network{dir: dir, id: cgroupName(os.Getpid()) + filepath.Base(dir), cuts: map[link]bool{}, losses: map[link]int{}}
 	defer func() {
 		if err != nil {
 			w.close()
@@ -93,8 +93,29 @@ func cgroupRoot() string {
 	return ""
 }
 
+// cgroupName begins the names of the cgroups of a test process.
+func cgroupName(pid int) string { return fmt.Sprintf("chaos-%d-", pid) }
+
+// sweepCgroups removes the cgroups of test processes that were killed: they are
+// all that can outlive one.
+func sweepCgroups() {
+	dirs, _ := filepath.Glob(filepath.Join(cgroupRoot(), "chaos-*"))
+	for _, dir := range dirs {
+		var pid int
+		if _, err := fmt.Sscanf(filepath.Base(dir), "chaos-%d-", &pid); err != nil {
+			continue
+		}
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); errors.Is(err, os.ErrNotExist) {
+			removeCgroups(dir)
+		}
+	}
+}
+
 func (w *network) newHost(i int, flags uintptr, namespaces ...string) (*host, error) {
 	h := &host{i: i, name: fmt.Sprintf("h%d", i), ip: addressOf(i), init: exec.Command(stagehand(), "init")}
+	if i < 0 {
+		h.name = "switch"
+	}
 	h.init.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if flags&syscall.CLONE_NEWPID == 0 {
 		h.init.Args[1] = "hold"

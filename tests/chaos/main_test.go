@@ -6,10 +6,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -53,7 +55,9 @@ func TestMain(m *testing.M) {
 	go func() {
 		<-told
 		open.mu.Lock()
-		for c := range open.clusters {
+		clusters := slices.Collect(maps.Keys(open.clusters))
+		open.mu.Unlock() // which a cluster needs to be closed
+		for _, c := range clusters {
 			c.close()
 		}
 		_ = os.RemoveAll(dir)
@@ -78,6 +82,7 @@ func need(t *testing.T) {
 		t.Skipf("SKIPPED: %v", err)
 	}
 	built.once.Do(func() {
+		sweepCgroups()
 		for path, pkg := range map[string]string{program(): "cmd/regent", stagehand(): "tests/chaos/stagehand"} {
 			out, err := exec.Command("go", "build", "-o", path, "github.com/seed7529eb29/regent/"+pkg).CombinedOutput()
 			if err != nil {

@@ -110,7 +110,7 @@ func able() error {
 }
 
 // patience is for what has to come on any machine; it is no bound of regent's.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // until looks again and again.
 func until(t testing.TB, what string, ok func() bool) {

@@ -1,7 +1,7 @@
 # Thin verbs; .ci/run calls the same ones.
 
 .DEFAULT_GOAL := build
-.PHONY: build demo demo-fast test race lint sim teeth conformance fuzz bench clean
+.PHONY: build demo demo-fast test race lint sim teeth conformance fuzz bench chaos chaos-short soak clean
 
 # The version is that of the tag, if there is one; the commit comes from the
 # build information of Go, which only has it where git is content with the
@@ -72,6 +72,20 @@ BENCHFLAGS ?=
 bench: ## what a failover costs, beside its parts and Erlang; then single packages
 	go test ./tests/bench -v -count=1 -timeout 30m -failovers=$(FAILOVERS) $(BENCHFLAGS)
 	go test -run '^$$' -bench . -benchmem $$(go list ./... | grep -v /tests/)
+
+# Root, ip and nft. CHAOSFLAGS=-write replaces the tables in docs/reliability.md;
+# -row=NAME runs one row, -story tells what happened.
+chaos: ## break clusters in every way that one machine can, and judge them
+	go test ./tests/chaos/... -count=1
+	go test ./tests/chaos -run 'TestChaos$$' -v -count=1 -timeout 90m -chaos=all $(CHAOSFLAGS)
+
+chaos-short: ## the rows of CI
+	go test ./tests/chaos -run 'TestChaos$$' -v -count=1 -timeout 15m -chaos=short $(CHAOSFLAGS)
+
+# make soak DURATION=30m SEED=17
+SEED ?= 0
+soak: ## faults at random; a failure prints the seed
+	go test ./tests/chaos -run 'TestSoak$$' -v -count=1 -timeout 0 -soak=$(DURATION) -seed=$(SEED)
 
 clean:
 	rm -rf bin

@@ -16,9 +16,10 @@ type bucket struct {
 	seq      policy.Revision
 	since    Instant // when this identity was first seen, or last went back
 	trusted  bool
-	before   bool // trusted before its sequence went back
-	regress  bool // its sequence went back
-	later    bool // not the first bucket of this agent's life
+	before   bool            // trusted before its sequence went back
+	regress  bool            // its sequence went back
+	later    bool            // not the first bucket of this agent's life
+	acked    policy.Revision // of the first write that was acknowledged to this agent; 0: none yet
 }
 
 func (m *Machine) viewed(v policy.View) {
@@ -73,6 +74,11 @@ func (b *bucket) caughtUp(m *Machine) {
 func (m *Machine) newBucket(id policy.Identity) {
 	later := m.bucket.identity != ""
 	m.bucket = bucket{identity: id, since: m.now, later: later}
+	if m.session.deadline == 0 {
+		// One that was read back and never renewed gives no right, so nothing
+		// runs by it; without a deadline it would be adrift for ever.
+		m.session = session{fenced: m.session.fenced, seq: m.session.seq, why: "the bucket is another one"}
+	}
 	m.session.adrift = m.session.id != ""
 	for _, a := range m.apps {
 		a.forgetRecord(m)

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/seed7529eb29/regent/policy"
@@ -93,6 +94,7 @@ func (m *Machine) wrote(ev Wrote) {
 func (m *Machine) accepted(r *request, rev policy.Revision) {
 	cell := r.write.Cell
 	cell.Rev = rev
+	m.bucket.acked = cmp.Or(m.bucket.acked, rev)
 	if r.member != nil {
 		m.sessionAccepted(r, cell)
 		return

@@ -150,6 +150,7 @@ func (tt *tooth) overlay(t *testing.T) string {
 }
 
 const (
+	fileAlarm    = "manager/machine/alarm.go"
 	fileBucket   = "manager/machine/bucket.go"
 	fileClaim    = "manager/machine/claim.go"
 	fileClose    = "manager/machine/close.go"
@@ -247,6 +248,15 @@ var teeth = []tooth{
 	{"a lost bucket's successor is acted on at once", `I[145]|A1/A3|S1`, []edit{
 		{fileBucket, "if m.knowsBucket() || ", "if b.ready || m.knowsBucket() || "},
 		{fileClaim, "a.started && m.passed(a.missing.Add(m.quarantine())):", "a.started:"},
+	}},
+	{"an alarm for any two that are heard to run", `I9`, []edit{
+		{fileAlarm, "return seen || m.echoed(b) > l.mark", "return true"},
+	}},
+	{"an alarm for a reservation that came to nothing", `I9`, []edit{
+		{fileAlarm, "case ab.Run >= rec.Owner.Epoch:", "case ab.Run > rec.High:"},
+	}},
+	{"an alarm for an old picture of the bucket", `I9`, []edit{
+		{fileAlarm, "(after == 0 || c.Rev <= after)", "after == 0"},
 	}},
 	{"the barrier is not waited for", `I7`, []edit{
 		{fileMachine, "if !m.hasBarrier() {", "if m.cfg.Self != \"\" {"},

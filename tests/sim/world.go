@@ -61,6 +61,7 @@ type Stats struct {
 	Writes, Unknown, Late, Refused                   int
 	Expired, Certified, Closed, Fenced               int
 	Rounds, Calm, StartFails, Crashed                int
+	Alarms                                           int
 }
 
 // Add adds up the counts of another life.
@@ -79,6 +80,7 @@ func (s *Stats) all() []*int {
 		&s.Writes, &s.Unknown, &s.Late, &s.Refused,
 		&s.Expired, &s.Certified, &s.Closed, &s.Fenced,
 		&s.Rounds, &s.Calm, &s.StartFails, &s.Crashed,
+		&s.Alarms,
 	}
 }
 
@@ -268,7 +270,7 @@ func (w *World) perform(a *agent, act machine.Action) {
 	case machine.Reply:
 		w.replied(a, act)
 	case machine.Emit:
-		w.emitted(act.Record)
+		w.emitted(a, act.Record)
 	case machine.Exit:
 		w.exited(a, act)
 	default:
@@ -276,9 +278,13 @@ func (w *World) perform(a *agent, act machine.Action) {
 	}
 }
 
-func (w *World) emitted(h machine.History) {
-	if h.Type == "fenced" {
+func (w *World) emitted(a *agent, h machine.History) {
+	switch h.Type {
+	case "fenced":
 		w.Stats.Fenced++
+	case "double_owner":
+		w.Stats.Alarms++
+		w.check.Alarmed(a.name, h.App, h.Detail)
 	}
 }
 

@@ -64,7 +64,7 @@ func New(specs []*policy.Spec, clock func(Life) machine.Instant) *Checker {
 		apps:     map[policy.App]*app{},
 	}
 	for _, s := range specs {
-		c.apps[s.App] = &app{spec: s, allotted: map[policy.Epoch]policy.Nonce{}}
+		c.apps[s.App] = &app{spec: s, allotted: map[policy.Epoch]policy.Nonce{}, ever: map[policy.Epoch]policy.Nonce{}}
 	}
 	return c
 }

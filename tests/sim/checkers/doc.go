@@ -18,4 +18,6 @@
 //	I6  it runs on the best candidate, and then nothing moves any more
 //	I7  nothing starts before the barrier
 //	I8  a session is ended by others only when its right to act is over
+//	I9  a node raises the alarm of a double owner only where one epoch was given
+//	    twice, or the epochs of a record went back
 package checkers

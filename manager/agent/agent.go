@@ -32,6 +32,8 @@ type Options struct {
 	Last    LastResort // nil: nothing ends an agent that stands still
 	Logger  *slog.Logger
 
+	Observer Observer
+
 	Args   func(policy.App) []byte         // JSON start arguments of an app
 	Phases func(policy.App) []policy.Phase // its start phases
 }
@@ -175,11 +177,17 @@ type Stats struct {
 	BeatsUnheard uint64 // heartbeats of others dropped, because the loop was behind
 	BeatsUnsent  uint64 // own heartbeats dropped, because the bus was behind
 	LinesLost    uint64 // lines of history that are missing in the ledger
+	LinesWaiting uint64 // lines of history that the ledger has not taken yet
+	LinesUnsaid  uint64 // lines of history that are missing in the log
 }
 
 // Stats returns the counts since New.
 func (n *Agent) Stats() Stats {
-	return Stats{BeatsUnheard: n.inbox.lost(), BeatsUnsent: n.beatsLost.Load(), LinesLost: n.history.lost.Load()}
+	h := &n.history
+	return Stats{
+		BeatsUnheard: n.inbox.lost(), BeatsUnsent: n.beatsLost.Load(),
+		LinesLost: h.lost.Load(), LinesWaiting: uint64(h.waiting()), LinesUnsaid: h.unlogged.Load(),
+	}
 }
 
 // Run is the node's life. It returns when everything it started has ended,

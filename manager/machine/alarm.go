@@ -23,7 +23,7 @@ import (
 
 // alarms is what is remembered of one app's claims, and of what was said.
 type alarms struct {
-	seenIn policy.Identity // the bucket in which the highest epoch was read; empty: none yet
+	seenIn policy.Identity // the bucket in which the highest epoch was read
 	seenAt policy.Revision // at which revision; 0: in a former life
 	claims []given         // the latest that records named, oldest first
 	owner  policy.Nonce    // whose claim the record names
@@ -108,12 +108,13 @@ func (m *Machine) noteClaim(a *app, s policy.Slot) {
 // wentBack: a record can be read, but its epochs are lower than those that this
 // node has read before. In the same bucket that proves something only at a later
 // revision: a replica, or a leader that was cut off, shows an old picture to
-// whoever boots. What was read in a former life is older than the first write
-// that was acknowledged to this one.
+// whoever boots. What was read in a former life, in whatever bucket, is older than
+// the first write that was acknowledged to this one.
 func (m *Machine) wentBack(a *app, c policy.Cell) {
 	l, rec := &a.alarms, c.App
 	after := cmp.Or(l.seenAt, m.bucket.acked)
-	if l.seenIn == m.bucket.identity && (after == 0 || c.Rev <= after) {
+	another := l.seenAt != 0 && l.seenIn != m.bucket.identity
+	if !another && (after == 0 || c.Rev <= after) {
 		return
 	}
 	m.alarm(a, fmt.Sprintf("back from %d", a.seen), History{

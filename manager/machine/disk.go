@@ -29,7 +29,6 @@ func (d *disk) recall(m *Machine, mem Memory) {
 	for _, am := range mem.Apps {
 		if a := m.appOf[am.App]; a != nil {
 			a.seen, a.allotted, a.durable = am.Seen, max(am.Allotted, am.Seen), max(am.Allotted, am.Seen)
-			a.alarms.seenIn = mem.Identity
 		}
 	}
 }

@@ -250,7 +250,7 @@ var teeth = []tooth{
 		{fileClaim, "a.started && m.passed(a.missing.Add(m.quarantine())):", "a.started:"},
 	}},
 	{"an alarm for any two that are heard to run", `I9`, []edit{
-		{fileAlarm, "return seen || m.echoed(b) > l.mark", "return true"},
+		{fileAlarm, "m.echoed(b) > l.mark", "m.echoed(b) >= 0"},
 	}},
 	{"an alarm for a reservation that came to nothing", `I9`, []edit{
 		{fileAlarm, "case ab.Run >= rec.Owner.Epoch:", "case ab.Run > rec.High:"},

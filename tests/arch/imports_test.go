@@ -28,6 +28,10 @@ const (
 var graph = map[string][]may{
 	"policy/node":    {},
 	"policy":         {{"policy/node", "specifications and records name nodes"}},
+	"policy/audit": {
+		{"policy", "claims, sessions and epochs are its words"},
+		{"policy/node", "names"},
+	},
 	"policy/erlterm": {},
 	"policy/config": {
 		{"policy", "what a configuration says is a list of specs"},
@@ -181,6 +185,7 @@ var graph = map[string][]may{
 		{"manager/machine", "commands and refusals"},
 		{"manager/status", "print what a node says"},
 		{"policy", "names and types on the command line"},
+		{"policy/audit", "verify"},
 		{"policy/config", "config check"},
 		{"policy/erlterm", "-eval is Erlang"},
 		{"policy/node", "names"},

@@ -182,6 +182,8 @@ func (n *Node) exitFor(err error) Exit {
 	case errors.Is(err, kv.ErrNoJetStream), errors.Is(err, kv.ErrNoRights), errors.Is(err, kv.ErrForeignBucket),
 		errors.Is(err, kv.ErrTooFewServers), errors.Is(err, kv.ErrNoSpace):
 		e.Hint = kv.Hint(err)
+	case errors.Is(err, errHTTP):
+		e.Hint = "choose another address with --http, or stop what has it"
 	case errors.Is(err, ErrState):
 		e.Hint = "it keeps epochs from repeating; restore it, or remove it and accept the wait for a bucket this node does not know"
 	}
@@ -203,6 +205,7 @@ type parts struct {
 	url    string
 
 	service *service.Service
+	web     *web     // nil: nothing is shown over HTTP
 	stops   []func() // run in reverse order
 }
 
@@ -220,6 +223,9 @@ func (p *parts) open(ctx context.Context) error {
 		return err
 	}
 	p.stops = append(p.stops, func() { _ = p.lock.Close() })
+	if err := p.openWeb(); err != nil {
+		return err
+	}
 	state := openState(dir)
 	memory, err := state.Load(n.opts.Name)
 	if err != nil {
@@ -396,11 +402,13 @@ func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 		Last:    p.lastResort(),
 		Logger:  n.log,
 		Args:    n.args, Phases: n.phases,
+		Observer: p.web.observe(),
 	})
 	if err != nil {
 		return err
 	}
 	p.agent = a
+	p.web.connected(p)
 	hearing := newHearing(n.opts.Config, n.log)
 	stop, err := p.bus.SubscribeBeats(func(b machine.Beat) {
 		if b, ok := hearing.take(b); ok {
@@ -411,7 +419,7 @@ func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 		return err
 	}
 	p.stops = append(p.stops, stop)
-	if stop, err = p.bus.SubscribeCertificates(func(c machine.Certified) { a.Post(c) }); err != nil {
+	if stop, err = p.bus.SubscribeCertificates(func(c machine.Certified) { p.web.heard(c); a.Post(c) }); err != nil {
 		return err
 	}
 	p.stops = append(p.stops, stop)

@@ -68,6 +68,7 @@ type Agent struct {
 	beatsLost  atomic.Uint64
 	history    history
 	checkpoint time.Duration // how long the loop sleeps at most
+	turned     atomic.Int64  // when it turned last
 
 	exit *Exit
 	done chan struct{}
@@ -105,6 +106,7 @@ func New(opts Options) (*Agent, error) {
 		done:       make(chan struct{}),
 	}
 	n.status.Store(&machine.Status{Node: opts.Machine.Self})
+	n.turned.Store(int64(opts.Clock.Now()))
 	first := make(chan struct{})
 	n.changed.Store(&first)
 	return n, nil
@@ -124,6 +126,10 @@ func (n *Agent) Status() *machine.Status { return n.status.Load() }
 // in Status asks for the channel first and looks then, else the change may
 // come between.
 func (n *Agent) Changed() <-chan struct{} { return *n.changed.Load() }
+
+// Turned is when the node's loop looked at its events last. It does so at least
+// every tenth of a second, or it stands still.
+func (n *Agent) Turned() machine.Instant { return machine.Instant(n.turned.Load()) }
 
 // Done is closed when Run has returned.
 func (n *Agent) Done() <-chan struct{} { return n.done }

@@ -1,7 +1,6 @@
 package machine
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
@@ -23,10 +22,11 @@ import (
 
 // alarms is what is remembered of one app's claims, and of what was said.
 type alarms struct {
-	seenIn policy.Identity // the bucket in which the highest epoch was read
-	seenAt policy.Revision // at which revision; 0: in a former life
+	high   policy.Epoch    // the highest that the picture of the bucket has shown
+	highIn policy.Identity // in this bucket
+	highAt policy.Revision // at this revision
 	claims []given         // the latest that records named, oldest first
-	owner  policy.Nonce    // whose claim the record names
+	owner  policy.Nonce    // whose claim the picture names
 	up     bool            // that owner was seen to run, and nobody to have to stop for it still
 	upRev  policy.Revision // at which revision
 	mark   uint64          // our heartbeats that were sent by then
@@ -63,20 +63,40 @@ func (m *Machine) alarm(a *app, key string, h History) {
 	m.emit(h)
 }
 
-// noteRecord looks at a record that was read: are its epochs those of one
-// history?
-func (m *Machine) noteRecord(a *app, rec *policy.AppRecord, rev policy.Revision) {
+// noteRecord looks at a record that was read, from wherever: was any of its
+// epochs given to somebody else before?
+func (m *Machine) noteRecord(a *app, rec *policy.AppRecord) {
 	for _, s := range [...]policy.Slot{rec.Owner, rec.Next} {
 		if s.Epoch != 0 && s.Nonce != "" {
 			m.noteClaim(a, s)
 		}
 	}
-	l := &a.alarms
+}
+
+// noteViewed looks at a record that the picture of the bucket shows. Revisions
+// are compared here alone: what an acknowledgement or a read says may be of
+// another bucket already than the one that the picture is of.
+func (m *Machine) noteViewed(c policy.Cell) {
+	a := m.appOf[policy.App(c.Key.Name)]
+	if c.App == nil || a == nil || a.Spec == nil {
+		return
+	}
+	l, rec := &a.alarms, c.App
+	same := l.highIn == m.bucket.identity
+	switch {
+	case same && c.Rev <= l.highAt:
+		return // an old picture, as a replica or a leader that was cut off shows it
+	case l.highIn != "" && rec.High < l.high:
+		m.wentBack(a, rec)
+	}
+	if rec.High >= l.high {
+		l.high, l.highIn, l.highAt = rec.High, m.bucket.identity, c.Rev
+	}
 	if l.owner != rec.Owner.Nonce || rec.Owner.Empty() {
 		l.owner, l.up = rec.Owner.Nonce, false
 	}
 	if !rec.Owner.Empty() && rec.Phase == policy.PhaseRunning && rec.Prev.Empty() && !l.up {
-		l.up, l.upRev, l.mark = true, rev, m.beats.n
+		l.up, l.upRev, l.mark = true, c.Rev, m.beats.n
 	}
 }
 
@@ -105,21 +125,12 @@ func (m *Machine) noteClaim(a *app, s policy.Slot) {
 	})
 }
 
-// wentBack: a record can be read, but its epochs are lower than those that this
-// node has read before. In the same bucket that proves something only at a later
-// revision: a replica, or a leader that was cut off, shows an old picture to
-// whoever boots. What was read in a former life, in whatever bucket, is older than
-// the first write that was acknowledged to this one.
-func (m *Machine) wentBack(a *app, c policy.Cell) {
-	l, rec := &a.alarms, c.App
-	after := cmp.Or(l.seenAt, m.bucket.acked)
-	another := l.seenAt != 0 && l.seenIn != m.bucket.identity
-	if !another && (after == 0 || c.Rev <= after) {
-		return
-	}
-	m.alarm(a, fmt.Sprintf("back from %d", a.seen), History{
+// wentBack: the picture of the bucket shows lower epochs than before, later in
+// the same bucket or in one that replaced it.
+func (m *Machine) wentBack(a *app, rec *policy.AppRecord) {
+	m.alarm(a, fmt.Sprintf("back from %d", a.alarms.high), History{
 		Node: rec.Owner.Node, Epoch: rec.High, Session: rec.Owner.Session, Claim: rec.Owner.Nonce,
-		Detail: a.damaged,
+		Detail: fmt.Sprintf("its epoch went back from %d to %d", a.alarms.high, rec.High),
 	})
 }
 

@@ -123,12 +123,9 @@ func (m *Machine) learnApp(c policy.Cell) {
 	a.rev, a.since, a.open, a.behind = c.Rev, m.now, nil, nil
 	m.touch()
 	if c.App != nil {
-		m.noteRecord(a, c.App, c.Rev)
+		m.noteRecord(a, c.App)
 	}
 	a.damaged = a.unusable(c)
-	if c.App != nil && c.App.High < a.seen {
-		m.wentBack(a, c)
-	}
 	if a.damaged != "" {
 		if a.rec != nil || a.missing == 0 {
 			a.missing = m.now
@@ -137,7 +134,7 @@ func (m *Machine) learnApp(c policy.Cell) {
 		return
 	}
 	a.rec, a.missing = c.App, 0
-	a.see(m, c)
+	a.see(m, c.App.High)
 	if c.App.First != policy.FirstNone && !a.owns(m) && !m.mine(c.App.Next) {
 		a.failed = "" // started again since: a new chance
 	}
@@ -167,10 +164,9 @@ func (a *app) unusable(c policy.Cell) string {
 }
 
 // see remembers an epoch that a record allots.
-func (a *app) see(m *Machine, c policy.Cell) {
-	if e := c.App.High; e > a.seen {
+func (a *app) see(m *Machine, e policy.Epoch) {
+	if e > a.seen {
 		a.seen = e
-		a.alarms.seenIn, a.alarms.seenAt = m.bucket.identity, c.Rev
 		a.allotted = max(a.allotted, e)
 		m.disk.note(a.App, a.seen, a.allotted)
 		m.beats.changed = true

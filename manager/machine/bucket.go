@@ -16,10 +16,9 @@ type bucket struct {
 	seq      policy.Revision
 	since    Instant // when this identity was first seen, or last went back
 	trusted  bool
-	before   bool            // trusted before its sequence went back
-	regress  bool            // its sequence went back
-	later    bool            // not the first bucket of this agent's life
-	acked    policy.Revision // of the first write that was acknowledged to this agent; 0: none yet
+	before   bool // trusted before its sequence went back
+	regress  bool // its sequence went back
+	later    bool // not the first bucket of this agent's life
 }
 
 func (m *Machine) viewed(v policy.View) {
@@ -39,6 +38,7 @@ func (m *Machine) viewed(v policy.View) {
 	b.seq = max(b.seq, v.Seq)
 	for _, c := range v.Cells {
 		m.learn(c)
+		m.noteViewed(c)
 	}
 }
 

@@ -1,7 +1,6 @@
 package machine
 
 import (
-	"cmp"
 	"time"
 
 	"github.com/seed7529eb29/regent/policy"
@@ -94,7 +93,6 @@ func (m *Machine) wrote(ev Wrote) {
 func (m *Machine) accepted(r *request, rev policy.Revision) {
 	cell := r.write.Cell
 	cell.Rev = rev
-	m.bucket.acked = cmp.Or(m.bucket.acked, rev)
 	if r.member != nil {
 		m.sessionAccepted(r, cell)
 		return

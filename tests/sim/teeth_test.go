@@ -256,7 +256,7 @@ var teeth = []tooth{
 		{fileAlarm, "case ab.Run >= rec.Owner.Epoch:", "case ab.Run > rec.High:"},
 	}},
 	{"an alarm for an old picture of the bucket", `I9`, []edit{
-		{fileAlarm, "(after == 0 || c.Rev <= after)", "after == 0"},
+		{fileAlarm, "case same && c.Rev <= l.highAt:", "case same && c.Rev == l.highAt:"},
 	}},
 	{"the barrier is not waited for", `I7`, []edit{
 		{fileMachine, "if !m.hasBarrier() {", "if m.cfg.Self != \"\" {"},

@@ -212,6 +212,7 @@ var graph = map[string][]may{
 	"tests/sim": {
 		{"manager/machine", "the only real thing in a simulation"},
 		{"policy", "records"},
+		{"policy/audit", "what the ledger of a life shows"},
 		{"policy/node", "names"},
 		{"tests/sim/checkers", "what must hold"},
 	},

@@ -197,6 +197,7 @@ func (w *World) freeze(h *host) {
 			w.trace.line(w, a.name, "FREEZE", "")
 		}
 		a.frozen, a.frozenAt = true, h.clock.read(w.now)
+		w.stands(a, true)
 		w.check.Froze(a.life)
 	}
 }
@@ -231,6 +232,7 @@ func (w *World) wake(a *agent) {
 	if w.trace.on {
 		w.trace.line(w, a.name, "THAW", "")
 	}
+	w.stands(a, false)
 	slept := !a.paused
 	a.frozen, a.paused = false, false
 	backlog := a.backlog

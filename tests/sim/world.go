@@ -32,6 +32,7 @@ type World struct {
 	round  round
 	check  *checkers.Checker
 	trace  tracer
+	ledger ledger
 
 	calls map[machine.CallID]call
 	runs  map[uint64]*run
@@ -61,7 +62,7 @@ type Stats struct {
 	Writes, Unknown, Late, Refused                   int
 	Expired, Certified, Closed, Fenced               int
 	Rounds, Calm, StartFails, Crashed                int
-	Alarms                                           int
+	Alarms, Judged, Unjudged                         int
 }
 
 // Add adds up the counts of another life.
@@ -80,7 +81,7 @@ func (s *Stats) all() []*int {
 		&s.Writes, &s.Unknown, &s.Late, &s.Refused,
 		&s.Expired, &s.Certified, &s.Closed, &s.Fenced,
 		&s.Rounds, &s.Calm, &s.StartFails, &s.Crashed,
-		&s.Alarms,
+		&s.Alarms, &s.Judged, &s.Unjudged,
 	}
 }
 
@@ -97,6 +98,7 @@ func New(seed uint64, k *Knobs) *World {
 	}
 	w.check = checkers.New(k.Specs, func(l checkers.Life) machine.Instant { return w.lives[l].host.clock.read(w.now) })
 	w.store = newStore(w.id())
+	w.ledger = ledger{n: map[checkers.Life]uint64{}, still: map[policy.Nonce][]stretch{}}
 	w.makeHosts()
 	w.round = calm()
 	return w
@@ -279,6 +281,7 @@ func (w *World) perform(a *agent, act machine.Action) {
 }
 
 func (w *World) emitted(a *agent, h machine.History) {
+	w.write(a, h)
 	switch h.Type {
 	case "fenced":
 		w.Stats.Fenced++

@@ -322,6 +322,12 @@ func (a *app) follow(now *policy.AppRecord) {
 	}
 }
 
+// Broken reports whether the history of an app's epochs is that of more than one
+// owner at a time, as after the loss of a bucket.
+func (c *Checker) Broken(name policy.App) bool {
+	return c.apps[name] != nil && c.apps[name].broken != ""
+}
+
 // Alarmed is I9: a node says that an app has two owners.
 func (c *Checker) Alarmed(n node.Name, name policy.App, why string) {
 	if c.apps[name].broken == "" {

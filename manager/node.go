@@ -142,6 +142,7 @@ func (n *Node) run(ctx context.Context) Exit {
 	watching.Go(func() { n.watchSpec(watch, parts) })
 	watching.Go(func() { n.watchStatus(watch, parts) })
 	watching.Go(func() { n.tidy(watch, parts) })
+	watching.Go(func() { parts.store.writeLeft(watch, parts.dir, parts.left, n.log) })
 	exit := n.explainDigest(parts, parts.agent.Run(ctx))
 	stop()
 	watching.Wait()
@@ -205,8 +206,10 @@ type parts struct {
 	url    string
 
 	service *service.Service
-	web     *web     // nil: nothing is shown over HTTP
-	stops   []func() // run in reverse order
+	web     *web // nil: nothing is shown over HTTP
+	dir     string
+	left    []kv.Event // history of former lives that is in no ledger yet
+	stops   []func()   // run in reverse order
 }
 
 func (p *parts) open(ctx context.Context) error {
@@ -216,6 +219,7 @@ func (p *parts) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	p.dir = dir
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
@@ -391,6 +395,12 @@ func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 	n.log.Info("lease", "ttl", l.TTL, "renewal", l.Renew, "fence", l.Fence(), "kv_outage", l.KVOutage, "failover_at_most", l.FailoverMax())
 	ready := n.nursery(p.cradle())
 	p.stops = append(p.stops, ready.Close)
+	j, left, err := openJournal(p.dir, p.store)
+	if err != nil {
+		return err
+	}
+	p.stops = append(p.stops, j.Close)
+	p.left = left
 	a, err := agent.New(agent.Options{
 		Machine: n.machineConfig(p, memory),
 		Cluster: n.opts.Cluster,
@@ -402,7 +412,7 @@ func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 		Last:    p.lastResort(),
 		Logger:  n.log,
 		Args:    n.args, Phases: n.phases,
-		Observer: p.web.observe(),
+		Observer: p.web.observe(), Journal: j,
 	})
 	if err != nil {
 		return err

@@ -30,6 +30,7 @@ type Options struct {
 	Runners Runners
 	Clock   Clock
 	Last    LastResort // nil: nothing ends an agent that stands still
+	Journal Journal    // nil: lines that the ledger has not taken end with the process
 	Logger  *slog.Logger
 
 	Observer Observer
@@ -214,6 +215,7 @@ func (n *Agent) Run(ctx context.Context) Exit {
 	writing, given := context.WithCancel(work)
 	defer given()
 	background.Go(n.keepLog)
+	background.Go(n.keepJournal)
 	background.Go(func() { n.keepLedger(writing) })
 
 	n.loop(work)

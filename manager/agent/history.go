@@ -48,6 +48,7 @@ type history struct {
 
 	more     chan struct{} // there may be more in the queue, or it is closed
 	toLog    chan machine.History
+	toDisk   chan onDisk
 	written  chan struct{} // closed when nothing waits for the ledger any more
 	lost     atomic.Uint64 // lines that are not in the ledger
 	unlogged atomic.Uint64 // lines that are not in the log
@@ -58,6 +59,7 @@ func newHistory(agent policy.Nonce) history {
 		life:    agent,
 		more:    make(chan struct{}, 1),
 		toLog:   make(chan machine.History, logMax),
+		toDisk:  make(chan onDisk, historyMax),
 		written: make(chan struct{}),
 	}
 }
@@ -70,8 +72,10 @@ func (h *history) add(record machine.History, wall int64) {
 	}
 	h.n++
 	if len(h.queue) < historyMax {
-		h.queue = append(h.queue, Line{History: record, Wall: wall, Life: h.life, N: h.n, Lost: h.missed})
+		l := Line{History: record, Wall: wall, Life: h.life, N: h.n, Lost: h.missed}
+		h.queue = append(h.queue, l)
 		h.missed = 0
+		h.journal(onDisk{line: &l})
 		h.hint()
 	} else {
 		h.missed++
@@ -81,6 +85,22 @@ func (h *history) add(record machine.History, wall int64) {
 	case h.toLog <- record:
 	default:
 		h.unlogged.Add(1)
+	}
+}
+
+// onDisk is a line for the journal, or the news that the ledger has all up to a
+// number.
+type onDisk struct {
+	line  *Line
+	taken uint64
+}
+
+// journal hands something to the disk. A disk that stands still gets no more of
+// it: the lines are in the queue of the ledger nevertheless.
+func (h *history) journal(d onDisk) {
+	select {
+	case h.toDisk <- d:
+	default:
 	}
 }
 
@@ -114,9 +134,11 @@ func (h *history) first() (l Line, some, over bool) {
 func (h *history) wrote() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	taken := h.queue[0].N
 	h.queue = h.queue[1:]
 	if len(h.queue) == 0 {
 		h.queue = nil // and what it stood in
+		h.journal(onDisk{taken: taken})
 	}
 }
 
@@ -137,6 +159,37 @@ func (n *Agent) Note(h machine.History) {
 	n.history.add(h, n.opts.Clock.Wall())
 	if n.opts.Observer.History != nil {
 		n.opts.Observer.History(h)
+	}
+}
+
+// keepJournal keeps lines on disk until the ledger has them all.
+func (n *Agent) keepJournal() {
+	h, broken := &n.history, false
+	var last uint64
+	for {
+		var d onDisk
+		select {
+		case d = <-h.toDisk:
+		case <-h.written:
+			select {
+			case d = <-h.toDisk: // what came before
+			default:
+				return
+			}
+		}
+		var err error
+		switch {
+		case n.opts.Journal == nil:
+		case d.line != nil:
+			last = d.line.N
+			err = n.opts.Journal.Add(*d.line)
+		case d.taken == last:
+			err = n.opts.Journal.Clear()
+		}
+		if err != nil && !broken {
+			n.log.Warn("history on disk", "err", err)
+		}
+		broken = err != nil
 	}
 }
 
@@ -177,7 +230,7 @@ func (n *Agent) keepLedger(ctx context.Context) {
 	}
 	if left := h.waiting(); left > 0 {
 		h.lost.Add(uint64(left))
-		n.log.Warn("the end of the history is only in the log", "lines", left)
+		n.log.Warn("the end of the history is not in the ledger yet", "lines", left)
 	}
 }
 

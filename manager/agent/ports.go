@@ -58,6 +58,15 @@ type LastResort interface {
 // this node.
 type Runners func(policy.App) (app.Runner, bool)
 
+// Journal keeps lines of history until the ledger has them, also beyond the end
+// of this process. Its methods are called from one goroutine.
+type Journal interface {
+	// Add keeps a line.
+	Add(l Line) error
+	// Clear forgets all lines: the ledger has them.
+	Clear() error
+}
+
 // Observer is told what happens, for those who count. Its functions may be nil,
 // are called from any goroutine and must not block.
 type Observer struct {

@@ -152,16 +152,16 @@ func (g *ledgered) ordinary() {
 	g.t.Logf("failover to %s", doc.Apps[0].Node)
 	g.boot("node1@lxw")
 	epoch = g.runsOn("node1@lxw", "node2@lxw", epoch+1)
-	g.does("stop", "myapp", "--all")
-	g.does("start", "myapp", "--all")
-	epoch = g.runsOn("node1@lxw", "node2@lxw", epoch)
 	g.does("takeover", "myapp", "--to", "node2@lxw")
-	g.runsOn("node2@lxw", "node2@lxw", epoch)
+	epoch = g.runsOn("node2@lxw", "node2@lxw", epoch)
 	old := g.pid()
 	if err := syscall.Kill(old, syscall.SIGKILL); err != nil {
 		g.t.Fatal(err)
 	}
 	g.eventually("a restart in place", func() bool { return g.pid() != old })
+	g.does("stop", "myapp", "--all")
+	g.does("start", "myapp", "--all")
+	g.runsOn("node1@lxw", "node2@lxw", epoch)
 }
 
 func (g *ledgered) proved() {
@@ -193,7 +193,7 @@ func (g *ledgered) proved() {
 	}
 	_, metrics := g.shown("node2@lxw", "/metrics")
 	for _, line := range []string{
-		`regent_double_owner_total{app="myapp"} 0`, `regent_app_owned{app="myapp"} 1`, `regent_session 1`, `regent_quorum 1`, `regent_servers 3`,
+		`regent_double_owner_total{app="myapp"} 0`, `regent_app_running{app="myapp"} 1`, `regent_app_owned{app="myapp"} 0`, `regent_session 1`, `regent_quorum 1`, `regent_servers 3`,
 		`regent_nodes{state="up"} 3`, `regent_certificates_total{by="warden"} 1`, `regent_exits_total{app="myapp"} 1`, `regent_events_lost_total 0`,
 		`regent_renewals_total{outcome="ok"} `, `regent_build_info{cluster="default",node="node2@lxw"`,
 	} {
@@ -289,7 +289,7 @@ func (g *ledgered) refuted() {
 			return strings.Contains(text, `regent_double_owner_total{app="myapp"} 1`)
 		})
 	}
-	g.runsOn("node2@lxw", "node2@lxw", 1) // it asserts itself and runs on
+	g.runsOn("node1@lxw", "node2@lxw", 1) // it asserts itself and runs on
 	var v verdict
 	var r result
 	by := map[string]bool{}

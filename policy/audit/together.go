@@ -121,6 +121,8 @@ func (h *history) checkSuccessions(name policy.App, list []*instance) {
 			h.report.Exact++
 		case x.end != nil && x.start.Life == y.start.Life && y.start.N < x.end.N && x.start.Epoch == y.start.Epoch:
 			h.find(Overlap, name, byClock, []*Event{x.start, y.start, x.end}, "%s started %s twice (epoch %d): the first had not ended", x.start.Node, name, x.start.Epoch)
+		case x.end != nil && y.claim == nil && h.before(learned(y.start), learned(x.end)) != unknown:
+			h.report.Unjudged++ // it may have been declared
 		case x.end != nil:
 			h.count(h.before(learned(x.end), learned(y.start)), x.end, y.start)
 		default:

@@ -3,6 +3,7 @@ package machine
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/seed7529eb29/regent/policy"
 	"github.com/seed7529eb29/regent/policy/node"
@@ -45,7 +46,7 @@ const (
 	saidMax   = 32 // alarms of one app that are remembered
 	// alarmEvery is the least time between two alarms about one app, so that
 	// whoever forges records can't fill the ledger. What goes on is said later.
-	alarmEvery = Instant(1e9)
+	alarmEvery = Instant(time.Second)
 )
 
 // alarm says that an app has two owners, once for each key.
@@ -167,7 +168,7 @@ func (m *Machine) noteRuns(mb *member, b *Beat) {
 func (m *Machine) intrudes(a *app, b *Beat, ab *AppBeat) bool {
 	rec, l := a.rec, &a.alarms
 	switch {
-	case rec == nil || rec.Owner.Empty() || !l.up || m.ended(rec.Owner):
+	case rec == nil || rec.Owner.Empty() || !l.up || l.owner != rec.Owner.Nonce || m.ended(rec.Owner):
 		return false
 	case named(rec, b.Node):
 		return false // an owner, or one who comes or goes as declared

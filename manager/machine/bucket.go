@@ -74,7 +74,7 @@ func (b *bucket) caughtUp(m *Machine) {
 func (m *Machine) newBucket(id policy.Identity) {
 	later := m.bucket.identity != ""
 	m.bucket = bucket{identity: id, since: m.now, later: later}
-	if m.session.deadline == 0 {
+	if m.session.id != "" && m.session.deadline == 0 {
 		// One that was read back and never renewed gives no right, so nothing
 		// runs by it; without a deadline it would be adrift for ever.
 		m.session = session{fenced: m.session.fenced, seq: m.session.seq, why: "the bucket is another one"}

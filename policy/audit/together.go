@@ -76,9 +76,14 @@ func (h *history) meet(name policy.App, y *instance, others []*instance) {
 			claims = append(claims, x.start.Claim)
 		}
 	}
+	// One that is declared is no violation, nor because of another that is not.
+	// Two that are both declared beside y are.
+	undeclared := slices.DeleteFunc(slices.Clone(met), func(m meeting) bool { return declared(m.x, y) })
+	if len(claims) == 1 || len(undeclared) > 0 {
+		met = undeclared
+	}
 	for _, m := range met {
 		switch {
-		case len(claims) == 1 && declared(m.x, y):
 		case y.claim == nil:
 			h.gap(1, "instances that may have been declared beside another one by a claim that is missing")
 		default:

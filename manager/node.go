@@ -205,6 +205,7 @@ type parts struct {
 	store  *store
 	agent  *agent.Agent
 	url    string
+	starts string // directory
 
 	service *service.Service
 	web     *web // nil: nothing is shown over HTTP
@@ -228,6 +229,9 @@ func (p *parts) open(ctx context.Context) error {
 		return err
 	}
 	p.stops = append(p.stops, func() { _ = p.lock.Close() })
+	if err := p.openStarts(dir); err != nil {
+		return err
+	}
 	if err := p.openWeb(); err != nil {
 		return err
 	}
@@ -408,7 +412,7 @@ func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 		Store:   p.store, Bus: p.bus, Ledger: p.store,
 		Disk:    disk{state, n.opts.Name},
 		Prover:  newProver(l.Renew, n.log),
-		Runners: n.runners(p.ledger(), ready),
+		Runners: p.runners(ready),
 		Clock:   clock{},
 		Last:    p.lastResort(),
 		Logger:  n.log,

@@ -42,7 +42,7 @@ func (m *Machine) start(a *app) {
 	r := m.newRun(a)
 	r.nonce, r.epoch, r.claimed, r.session = c.nonce, c.epoch, c.epoch, c.session
 	m.recordRun(a, r, "app_starting", string(c.kind))
-	m.do(StartApp{Run: r.id, App: a.App, Session: c.session, Epoch: c.epoch, Kind: c.kind, From: c.from, Payload: c.payload})
+	m.do(StartApp{Run: r.id, App: a.App, Session: c.session, Epoch: c.epoch, Kind: c.kind, From: c.from, Payload: c.payload, Provisional: c.provisional})
 }
 
 func (m *Machine) newRun(a *app) *run {

@@ -249,6 +249,9 @@ func (m *Machine) claimAccepted(r *request, cell policy.Cell) {
 	case OpRunning:
 		a.cleans = false
 	case OpRelease, OpClearNext, OpClearPrev:
+		if c := a.claim; r.op == OpClearNext && c != nil && c.over != nil && a.endsNode(*c.over) {
+			m.appEndsNode(a) // the node dies, the old owner goes on (B-8)
+		}
 		if a.run == nil {
 			a.claim = nil
 		}

@@ -43,6 +43,11 @@ var graph = map[string][]may{
 		{"policy", "the rules it applies over time"},
 		{"policy/node", "members are nodes"},
 	},
+	"manager/machine/machinetest": {
+		{"manager/machine", "whole clusters of it in virtual time"},
+		{"policy", "the store holds its records"},
+		{"policy/node", "names"},
+	},
 	"manager/app": {
 		{"policy", "a start says app, session, epoch and kind"},
 		{"policy/node", "and where it comes from"},
@@ -100,7 +105,7 @@ var graph = map[string][]may{
 		{natsGo, "it is the adapter of core NATS"},
 		{"bus/wire", "the form of heartbeats"},
 		{"manager/machine", "message types"},
-		{"policy", "nonces"},
+		{"policy", "nonces, and the apps whose subjects they are"},
 		{"policy/node", "subjects name nodes"},
 	},
 	"bus/service": {

@@ -139,7 +139,6 @@ func (n *Node) run(ctx context.Context) Exit {
 	watch, stop := context.WithCancel(ctx)
 	watching.Go(func() { n.watchPeers(watch, parts) })
 	watching.Go(func() { n.watchLeader(watch, parts) })
-	watching.Go(func() { n.watchSpec(watch, parts) })
 	watching.Go(func() { n.watchStatus(watch, parts) })
 	watching.Go(func() { n.tidy(watch, parts) })
 	exit := n.explainDigest(parts, parts.agent.Run(ctx))
@@ -401,7 +400,7 @@ func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 		return err
 	}
 	p.agent = a
-	hearing := newHearing(n.opts.Config, n.log)
+	hearing := newHearing(n.opts.Config, a.Status, n.log)
 	stop, err := p.bus.SubscribeBeats(func(b machine.Beat) {
 		if b, ok := hearing.take(b); ok {
 			a.Post(machine.Heard{Beat: b})

@@ -53,6 +53,11 @@ func (o *Options) plan() (plan, error) {
 	if o.Config == nil {
 		return p, fmt.Errorf("%w: no configuration", ErrOptions)
 	}
+	for name := range o.Apps {
+		if _, err := policy.ParseApp(name); err != nil {
+			return p, fmt.Errorf("%w: %w", ErrOptions, err)
+		}
+	}
 	if p.external = o.Server != ""; p.external {
 		return p, p.planExternal(o)
 	}
@@ -246,7 +251,7 @@ func (n *Node) machineConfig(p *parts, memory machine.Memory) machine.Config {
 	c := n.opts.Config
 	mc := machine.Config{
 		Self: n.plan.self, Hidden: n.opts.Hidden, Agent: p.id, PID: os.Getpid(), UID: os.Getuid(),
-		Groups: p.groups.Path(), Lease: n.plan.lease, Digest: n.plan.digest,
+		Groups: p.groups.Path(), Lease: n.plan.lease, Digest: n.plan.digest, Specification: n.specification(),
 		Sync: machine.Sync{
 			Mandatory: c.Sync.Mandatory, Optional: c.Sync.Optional, Timeout: c.Sync.Timeout, Defined: c.Sync.Defined,
 		},
@@ -254,8 +259,12 @@ func (n *Node) machineConfig(p *parts, memory machine.Memory) machine.Config {
 		Version: n.opts.Version, Since: time.Now().UnixMilli(),
 	}
 	for i := range c.Apps {
-		mc.Apps = append(mc.Apps, n.appConfig(&c.Apps[i], memory))
+		mc.Apps = append(mc.Apps, n.appConfig(&c.Apps[i]))
 	}
+	for _, name := range n.registered() {
+		mc.Apps = append(mc.Apps, n.appConfig(&config.App{Name: name, Local: true, Type: policy.Temporary}))
+	}
+	slices.SortFunc(mc.Apps, func(a, b machine.AppConfig) int { return strings.Compare(string(a.App), string(b.App)) })
 	n.identify(&mc)
 	return mc
 }
@@ -275,12 +284,23 @@ func (n *Node) identify(mc *machine.Config) {
 	}
 }
 
-func (n *Node) appConfig(a *config.App, memory machine.Memory) machine.AppConfig {
+// registered are the apps of this program that its configuration does not
+// mention: they count as loaded (B-26), as local ones.
+func (n *Node) registered() []policy.App {
+	var out []policy.App
+	for name := range n.opts.Apps {
+		if _, mentioned := n.opts.Config.App(policy.App(name)); !mentioned {
+			out = append(out, policy.App(name))
+		}
+	}
+	return out
+}
+
+func (n *Node) appConfig(a *config.App) machine.AppConfig {
 	spec, _ := n.opts.Config.Spec(a.Name)
 	ac := machine.AppConfig{
 		App: a.Name, Spec: spec, Type: a.Type, Defined: n.defined(a),
 		Restart: machine.Restart{Max: a.Restart.Max, Within: a.Restart.Within, Backoff: a.Restart.Backoff},
-		Denied:  slices.Contains(memory.Denied, a.Name),
 	}
 	for _, perm := range n.opts.Config.Permissions {
 		if perm.App == a.Name && !perm.Permitted {
@@ -327,6 +347,9 @@ func (n *Node) runners(ledger osproc.Ledger, ready *osproc.Nursery) func(policy.
 		} else if len(a.Command) > 0 {
 			table[a.Name] = n.command(a, ledger, ready)
 		}
+	}
+	for _, name := range n.registered() {
+		table[name] = app.Go{New: n.opts.Apps[string(name)], StopTimeout: config.DefaultStopTimeout, Abort: n.opts.Abort}
 	}
 	return func(name policy.App) (app.Runner, bool) {
 		r, ok := table[name]

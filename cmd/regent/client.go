@@ -207,7 +207,7 @@ func commandError(n node.Name, verb string, err error) error {
 		e.Hint = "see regent nodes"
 	case codeOf(err) == service.CodeBadRequest:
 		e.Code = exitUsage
-	case codeOf(err) == service.CodeUnknown && strings.HasPrefix(err.Error(), string(machine.RefuseUnknownApp)):
+	case codeOf(err) == service.CodeUnknown && strings.HasPrefix(err.Error(), string(machine.RefuseNotLoaded)):
 		e.Hint = hintNotLoaded
 	case errors.Is(err, errTimeout), errors.Is(err, context.Canceled):
 		e.Hint = "what was asked for goes on; see regent status"
@@ -216,7 +216,7 @@ func commandError(n node.Name, verb string, err error) error {
 }
 
 // hintNotLoaded says what OTP says of an app that nobody described (B-26).
-const hintNotLoaded = "not loaded: no configuration describes it; see regent apps"
+const hintNotLoaded = "no configuration describes it; see regent apps"
 
 // pause reports false when ctx ended first.
 func pause(ctx context.Context, d time.Duration) bool {
@@ -250,5 +250,5 @@ func findApp(doc *status.Document, name string) (*status.App, error) {
 			return &doc.Apps[i], nil
 		}
 	}
-	return nil, &ExitError{Code: exitFailed, Err: fmt.Errorf("%s: %s", machine.RefuseUnknownApp, name), Hint: hintNotLoaded}
+	return nil, &ExitError{Code: exitFailed, Err: fmt.Errorf("%s: unknown app %s", machine.RefuseNotLoaded, name), Hint: hintNotLoaded}
 }

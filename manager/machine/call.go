@@ -12,8 +12,9 @@ import (
 type call struct {
 	id   CallID
 	verb Verb
-	app  *app
+	app  *app // nil: config
 	all  bool
+	spec *specChange // load and config: what it waits for
 }
 
 func (m *Machine) reply(id CallID, err *Refusal) { m.do(Reply{ID: id, Err: err}) }
@@ -26,11 +27,17 @@ func (m *Machine) command(c Command) {
 	}
 	a := m.appOf[c.App]
 	switch {
-	case a == nil:
-		m.reply(c.ID, &Refusal{RefuseUnknownApp, string(c.App)})
-		return
 	case m.life == lifeClosing:
 		m.reply(c.ID, &Refusal{RefuseClosing, string(m.cfg.Self)})
+		return
+	case !c.typed():
+		m.reply(c.ID, &Refusal{RefuseBadType, fmt.Sprintf("%q: permanent, transient or temporary", c.Type)})
+		return
+	case c.Verb == VerbConfig || c.Verb == VerbLoad && c.Spec != nil:
+		m.commandSpec(c)
+		return
+	case a == nil || a.dropped:
+		m.reply(c.ID, &Refusal{RefuseNotLoaded, fmt.Sprintf("unknown app %s", c.App)})
 		return
 	}
 	m.touch()
@@ -39,6 +46,12 @@ func (m *Machine) command(c Command) {
 		return
 	}
 	m.calls = append(m.calls, &call{id: c.ID, verb: c.Verb, app: a, all: c.All})
+}
+
+// typed: the restart type, if there is one, is one of OTP's.
+func (c Command) typed() bool {
+	_, err := policy.ParseRestartType(string(c.Type))
+	return c.Type == "" || err == nil
 }
 
 func (m *Machine) begin(a *app, c Command) *Refusal {
@@ -52,8 +65,10 @@ func (m *Machine) begin(a *app, c Command) *Refusal {
 	case VerbPermit:
 		m.commandPermit(a, c)
 		return nil
+	case VerbLoad:
+		return nil // being described counts as loaded (B-26)
 	}
-	return &Refusal{RefuseUnknownApp, fmt.Sprintf("verb %q", c.Verb)}
+	return &Refusal{RefuseNoVerb, string(c.Verb)}
 }
 
 func (m *Machine) cancel(id CallID) {
@@ -170,7 +185,10 @@ func (m *Machine) commandPermit(a *app, c Command) {
 	if a.permitted != c.Permitted {
 		m.emit(History{Type: "permit", App: a.App, Node: m.cfg.Self, Detail: fmt.Sprint(c.Permitted)})
 	}
-	a.permitted = c.Permitted
+	a.permitted, a.told = c.Permitted, true
+	if c.Persist {
+		a.persist = new(c.Permitted)
+	}
 	if c.Permitted {
 		a.take = max(a.take, takeEdge)
 	}
@@ -192,6 +210,8 @@ func (m *Machine) settled(c *call) (bool, *Refusal) {
 		return true, &Refusal{RefuseClosing, string(m.cfg.Self)}
 	}
 	switch c.verb {
+	case VerbConfig, VerbLoad:
+		return m.specSettled(c)
 	case VerbStart:
 		return m.startSettled(c.app)
 	case VerbStop:
@@ -280,6 +300,8 @@ func (m *Machine) takeoverSettled(a *app) (bool, *Refusal) {
 // whatever it sets in motion here is done.
 func (m *Machine) permitSettled(a *app) (bool, *Refusal) {
 	switch {
+	case a.persist != nil:
+		return false, nil
 	case !a.started:
 		return true, nil
 	case a.Spec == nil:

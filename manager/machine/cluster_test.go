@@ -23,6 +23,7 @@ type cluster struct {
 	sync  Sync
 	conf  func(*Config)
 	apps  []AppConfig // instead of the one of spec
+	keeps bool        // the specification stands in the bucket
 
 	cells    map[policy.Key]policy.Cell
 	rev      policy.Revision
@@ -46,7 +47,8 @@ type testNode struct {
 	exit   *Exit
 	calls  int
 	hidden bool
-	denied bool // without permission at first
+	denied bool          // without permission at first
+	files  []policy.Spec // what its files say from its next boot on; nil: as the others'
 
 	cut       bool // hears and reaches nobody, store included
 	unknown   int  // so many writes are applied and not answered
@@ -118,6 +120,10 @@ func (n *testNode) boot() {
 	for _, o := range c.nodes {
 		cfg.FirstBoot = append(cfg.FirstBoot, o.name)
 	}
+	if c.keeps {
+		cfg.Specification = n.specification()
+		cfg.Digest = cfg.Specification.Digest
+	}
 	if c.conf != nil {
 		c.conf(&cfg)
 	}
@@ -134,8 +140,28 @@ func (n *testNode) apps() []AppConfig {
 	}
 	for i := range apps {
 		apps[i].Denied = n.denied
+		for _, s := range n.files {
+			if s.App == apps[i].App {
+				apps[i].Spec = new(s)
+			}
+		}
 	}
 	return apps
+}
+
+// specification is what its files say.
+func (n *testNode) specification() *policy.SpecRecord {
+	var specs []policy.Spec
+	for _, a := range n.apps() {
+		if a.Spec != nil {
+			specs = policy.PutSpec(specs, *a.Spec)
+		}
+	}
+	return n.c.applied(specs)
+}
+
+func (c *cluster) applied(specs []policy.Spec) *policy.SpecRecord {
+	return &policy.SpecRecord{Digest: policy.Digest("c", nil, specs), Specs: specs}
 }
 
 func (n *testNode) snapshot() {
@@ -457,7 +483,10 @@ func (n *testNode) call(cmd Command) {
 	if cmd.Verb == VerbPermit {
 		what = fmt.Sprintf("permit %t", cmd.Permitted)
 	}
-	if len(n.c.apps) > 1 {
+	if cmd.Persist {
+		what += " persist"
+	}
+	if len(n.c.apps) > 1 && cmd.App != "" {
 		what += " " + string(cmd.App)
 	}
 	n.c.tell("%s call %d: %s", n.name.Base(), cmd.ID, what)

@@ -42,7 +42,7 @@ func (m *Machine) start(a *app) {
 	r := m.newRun(a)
 	r.nonce, r.epoch = c.nonce, c.epoch
 	m.emit(History{Type: "app_starting", App: a.App, Node: m.cfg.Self, From: c.from, Epoch: c.epoch, Detail: string(c.kind)})
-	m.do(StartApp{Run: r.id, App: a.App, Session: c.session, Epoch: c.epoch, Kind: c.kind, From: c.from, Payload: c.payload})
+	m.do(StartApp{Run: r.id, App: a.App, Session: c.session, Epoch: c.epoch, Kind: c.kind, From: c.from, Payload: c.payload, Phases: a.Spec.StartPhases})
 }
 
 func (m *Machine) newRun(a *app) *run {
@@ -216,6 +216,8 @@ func (m *Machine) decideLocal(a *app) {
 		m.do(StartApp{Run: r.id, App: a.App, Kind: policy.StartNormal})
 	case a.run != nil && !want:
 		m.stop(a, "stopped")
+	case a.run == nil && a.pending != nil:
+		m.distribute(a)
 	}
 }
 

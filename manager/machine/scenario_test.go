@@ -66,6 +66,8 @@ func scenarioCluster(t *testing.T, d *datadriven.TestData) *cluster {
 			c.sync = Sync{Mandatory: names, Timeout: policy.Timeout(duration(t, v)), Defined: true}
 		case "classic":
 			c.spec.FullStart = false
+		case "keeps":
+			c.keeps = true
 		default:
 			t.Fatalf("unknown argument %s", arg.Key)
 		}
@@ -85,14 +87,7 @@ func scenarioApp(t *testing.T, c *cluster, d *datadriven.TestData) {
 		case "name":
 			a.App = policy.App(v)
 		case "groups":
-			spec.Groups = nil
-			for _, g := range arg.Vals {
-				var group []node.Name
-				for n := range strings.SplitSeq(g, "+") {
-					group = append(group, node.Name(n+"@h"))
-				}
-				spec.Groups = append(spec.Groups, group)
-			}
+			spec.Groups = groupsOf(arg.Vals)
 		case "timeout":
 			spec.Timeout = policy.Timeout(duration(t, v))
 		case "count":
@@ -117,6 +112,18 @@ func scenarioApp(t *testing.T, c *cluster, d *datadriven.TestData) {
 		}
 		c.apps = append(c.apps, one)
 	}
+}
+
+// groupsOf reads a list in priority order, equals joined by +.
+func groupsOf(vals []string) (groups [][]node.Name) {
+	for _, g := range vals {
+		var group []node.Name
+		for n := range strings.SplitSeq(g, "+") {
+			group = append(group, node.Name(n+"@h"))
+		}
+		groups = append(groups, group)
+	}
+	return groups
 }
 
 func duration(t *testing.T, s string) time.Duration {
@@ -157,6 +164,10 @@ func scenarioStep(t *testing.T, c *cluster, d *datadriven.TestData) {
 	case "mute":
 		c.muted = true
 		return
+	case "files", "apply", "load", "damage":
+		scenarioSpec(t, c, d)
+		c.settle()
+		return
 	}
 	for _, n := range on {
 		scenarioVerb(t, n, d.Cmd, apps, rest)
@@ -181,12 +192,14 @@ func scenarioVerb(t *testing.T, n *testNode, verb string, apps []policy.App, res
 		n.step(Command{Verb: VerbShutdown})
 	case "start", "stop", "takeover", "permit":
 		for _, a := range n.named(apps) {
-			n.call(Command{Verb: Verb(verb), App: a, All: has("all"), Permitted: has("true")})
+			n.call(Command{Verb: Verb(verb), App: a, All: has("all"), Permitted: has("true"), Persist: has("persist")})
 		}
 	case "crash":
 		for _, a := range n.named(apps) {
 			n.crash(a, has("normal"))
 		}
+	case "wipe":
+		n.memory = Memory{}
 	case "hidden":
 		n.hidden = true
 	case "denied":
@@ -203,6 +216,50 @@ func scenarioVerb(t *testing.T, n *testNode, verb string, apps []policy.App, res
 		n.lose = 1
 	default:
 		t.Fatalf("unknown verb %s", verb)
+	}
+}
+
+// scenarioSpec is about specifications: files is what nodes find at their next
+// boot, apply and load are commands, damage spoils what the bucket has. An app
+// that is not described further has the one of the cluster; out leaves it out.
+func scenarioSpec(t *testing.T, c *cluster, d *datadriven.TestData) {
+	spec := c.spec
+	var on []*testNode
+	specs := []policy.Spec{}
+	out := false
+	for _, arg := range d.CmdArgs {
+		v := strings.Join(arg.Vals, "")
+		switch arg.Key {
+		case "app":
+			spec.App = policy.App(v)
+		case "groups":
+			spec.Groups = groupsOf(arg.Vals)
+		case "timeout":
+			spec.Timeout = policy.Timeout(duration(t, v))
+		case "takeover":
+			spec.Takeover = policy.TakeoverMode(v)
+		case "out":
+			out = true
+		default:
+			on = append(on, c.node(arg.Key))
+		}
+	}
+	if !out {
+		specs = append(specs, spec)
+	}
+	if d.Cmd == "damage" {
+		c.rev++
+		c.put(policy.Cell{Key: policy.ConfigKey(), Damaged: "garbage"})
+	}
+	for _, n := range on {
+		switch d.Cmd {
+		case "files":
+			n.files = specs
+		case "apply":
+			n.call(Command{Verb: VerbConfig, Apply: c.applied(specs), Detail: "applied"})
+		case "load":
+			n.call(Command{Verb: VerbLoad, App: spec.App, Spec: &spec})
+		}
 	}
 }
 

@@ -15,6 +15,7 @@ const (
 	CauseBest      Cause = "best"           // the best node that can run it does
 	CauseEqual     Cause = "equal"          // its owner is as good as any: apps are not moved among equals
 	CausePinned    Cause = "pinned"         // a better node can run it, but a command put it where it is
+	CauseChanged   Cause = "respecified"    // a better node can run it, by a list that was changed while it ran: nothing moves by itself
 	CauseNever     Cause = "takeover_never" // a better node can run it, but takeover is never
 	CauseHandOver  Cause = "handing_over"   // another node has asked for it
 	CauseLeaving   Cause = "leaving"        // its owner may or can no longer run it
@@ -144,6 +145,8 @@ func (m *Machine) causeOwned(a *app, owner, next node.Name) Cause {
 		return CauseNever
 	case better && rec.Pinned:
 		return CausePinned
+	case better && a.respecified():
+		return CauseChanged
 	case better:
 		return CauseHandOver
 	case m.hasEqual(a, owner):

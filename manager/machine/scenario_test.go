@@ -331,8 +331,11 @@ func whyLine(a AppStatus) string {
 	parts := []string{fmt.Sprintf("%s %s:", a.Name, a.Cause)}
 	for _, v := range a.Verdicts {
 		parts = append(parts, v.Node.Base(), string(v.Standing))
-		if v.Error != "" {
+		switch {
+		case v.Error != "":
 			parts = append(parts, "("+v.Error+")")
+		case v.Standing == StandingWeight:
+			parts = append(parts, fmt.Sprintf("(%d)", v.Weight))
 		}
 	}
 	return strings.Join(parts, " ")

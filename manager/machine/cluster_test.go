@@ -48,9 +48,11 @@ type testNode struct {
 	calls  int
 	hidden bool
 	denied bool          // without permission at first
+	sync   *Sync         // its own barrier; nil: the cluster's
 	files  []policy.Spec // what its files say from its next boot on; nil: as the others'
 
 	cut       bool // hears and reaches nobody, store included
+	deaf      bool // hears no heartbeat and no change of the bucket before its next answer
 	unknown   int  // so many writes are applied and not answered
 	lose      int  // so many writes are lost and not answered
 	failStart int  // so many starts fail
@@ -119,6 +121,9 @@ func (n *testNode) boot() {
 	}
 	for _, o := range c.nodes {
 		cfg.FirstBoot = append(cfg.FirstBoot, o.name)
+	}
+	if n.sync != nil {
+		cfg.Sync = *n.sync
 	}
 	if c.keeps {
 		cfg.Specification = n.specification()
@@ -251,7 +256,7 @@ func (n *testNode) perform(a Action) {
 		n.stopRun(a.Run, 0, false)
 	case SendBeat:
 		for _, o := range c.nodes {
-			if o != n && o.m != nil && !o.cut && !n.cut {
+			if o != n && o.m != nil && !o.cut && !o.deaf && !n.cut {
 				o.later(Heard(a))
 			}
 		}
@@ -329,7 +334,7 @@ func (c *cluster) put(cell policy.Cell) {
 	cell.Rev = c.rev
 	c.cells[cell.Key] = cell
 	for _, o := range c.nodes {
-		if o.m != nil && !o.cut {
+		if o.m != nil && !o.cut && !o.deaf {
 			o.later(Viewed{View: policy.View{Identity: c.identity, Seq: c.rev, Cells: []policy.Cell{cell}}})
 		}
 	}

@@ -114,6 +114,45 @@ func scenarioApp(t *testing.T, c *cluster, d *datadriven.TestData) {
 	}
 }
 
+// scenarioBarrier gives nodes sync lists of their own, from their next boot on.
+func scenarioBarrier(t *testing.T, c *cluster, d *datadriven.TestData) {
+	var s Sync
+	var on []*testNode
+	names := func(vals []string) (list []node.Name) {
+		for _, v := range vals {
+			list = append(list, node.Name(v+"@h"))
+		}
+		return list
+	}
+	for _, arg := range d.CmdArgs {
+		switch arg.Key {
+		case "mandatory":
+			s.Mandatory = names(arg.Vals)
+		case "optional":
+			s.Optional = names(arg.Vals)
+		case "timeout":
+			s.Timeout, s.Defined = policy.Timeout(duration(t, arg.Vals[0])), true
+		case "infinity":
+			s.Timeout, s.Defined = policy.Infinite, true
+		default:
+			on = append(on, c.node(arg.Key))
+		}
+	}
+	for _, n := range on {
+		n.sync = &s
+	}
+}
+
+// typeIn finds a restart type among the words of a command.
+func typeIn(words []string) policy.RestartType {
+	for _, w := range words {
+		if t, err := policy.ParseRestartType(w); err == nil {
+			return t
+		}
+	}
+	return ""
+}
+
 // groupsOf reads a list in priority order, equals joined by +.
 func groupsOf(vals []string) (groups [][]node.Name) {
 	for _, g := range vals {
@@ -164,6 +203,9 @@ func scenarioStep(t *testing.T, c *cluster, d *datadriven.TestData) {
 	case "mute":
 		c.muted = true
 		return
+	case "barrier":
+		scenarioBarrier(t, c, d)
+		return
 	case "files", "apply", "load", "damage":
 		scenarioSpec(t, c, d)
 		c.settle()
@@ -192,12 +234,14 @@ func scenarioVerb(t *testing.T, n *testNode, verb string, apps []policy.App, res
 		n.step(Command{Verb: VerbShutdown})
 	case "start", "stop", "takeover", "permit":
 		for _, a := range n.named(apps) {
-			n.call(Command{Verb: Verb(verb), App: a, All: has("all"), Permitted: has("true"), Persist: has("persist")})
+			n.call(Command{Verb: Verb(verb), App: a, All: has("all"), Permitted: has("true"), Persist: has("persist"), Type: typeIn(rest)})
 		}
 	case "crash":
 		for _, a := range n.named(apps) {
 			n.crash(a, has("normal"))
 		}
+	case "deaf":
+		n.deaf = true
 	case "wipe":
 		n.memory = Memory{}
 	case "hidden":

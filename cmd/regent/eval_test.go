@@ -166,6 +166,7 @@ func TestEvalLoad(t *testing.T) {
 	}
 }
 
+// TestEvalConnectNode: A-69, as far as it goes.
 func TestEvalConnectNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &fakeNode{status: machine.Status{Node: "a@h", Nodes: []machine.NodeStatus{

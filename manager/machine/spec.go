@@ -285,6 +285,8 @@ func (m *Machine) refuseChange(ch *specChange) *Refusal {
 		what := ""
 		switch {
 		case a.dropped || !m.inUse(a):
+		case i < 0 && m.loaded(a):
+			// What was loaded stays.
 		case i < 0 && a.Spec != nil:
 			what = "can't be taken out of distributed"
 		case i >= 0 && a.Spec == nil:
@@ -297,6 +299,11 @@ func (m *Machine) refuseChange(ch *specChange) *Refusal {
 		}
 	}
 	return nil
+}
+
+// loaded: its specification came with load/2, and not from files.
+func (m *Machine) loaded(a *app) bool {
+	return slices.ContainsFunc(m.spec.current.Loaded, func(s policy.Spec) bool { return s.App == a.App })
 }
 
 func (m *Machine) refuseLoad(s *policy.Spec) *Refusal {

@@ -136,7 +136,8 @@ func TestPermitPersist(t *testing.T) {
 }
 
 // TestLoadDistributed: -eval application:load/2 makes a local app of the three
-// nodes' files distributed (A-5, B-26); erl's flags as people write them.
+// nodes' files distributed (A-5, B-26); erl's flags as people write them, and net_ticktime
+// is reported.
 func TestLoadDistributed(t *testing.T) {
 	t.Parallel()
 	m := newHost(t)

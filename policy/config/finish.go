@@ -248,8 +248,8 @@ func (d *decoder) checkPermissions(c *Config, l *layer) {
 	}
 	for _, p := range l.permissions.value {
 		c.Permissions = append(c.Permissions, p.value)
-		if _, ok := c.Spec(p.value.App); !ok {
-			d.warnf(p.at, "", "the permission has no effect: %s is not distributed", p.value.App)
+		if _, ok := c.App(p.value.App); !ok {
+			d.warnf(p.at, "", "the permission has no effect unless a program registers or loads %s", p.value.App)
 		}
 	}
 }

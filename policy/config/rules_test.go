@@ -128,7 +128,7 @@ func TestA6WhatDiffers(t *testing.T) {
 // describes is told.
 func TestA50PermissionsOfLocalApps(t *testing.T) {
 	c := mustLoad(t, files{"a.yaml": "permissions: {tool: false, nobodys: false}\napps: {tool: {command: [x]}}"}, "a.yaml")
-	if len(c.Permissions) != 2 || len(c.Warnings) != 1 || c.Warnings[0].String() != "a.yaml:1:29: the permission has no effect unless a program registers or loads nobodys" {
+	if len(c.Permissions) != 2 || len(c.Warnings) != 1 || c.Warnings[0].Error() != "a.yaml:1:28: the permission has no effect unless a program registers or loads nobodys" {
 		t.Errorf("%v, warnings %v", c.Permissions, c.Warnings)
 	}
 }

@@ -54,7 +54,9 @@ func TestConfigApply(t *testing.T) {
 			t.Errorf("config apply: exit code %d, %q not in\n%s%s", r.code, want, r.out, r.errOut)
 		}
 	}
-	after := m.until("the new list", client, func(d manager.ClusterStatus) bool { return len(d.Apps[0].Nodes[0]) == 1 && d.Apps[0].Nodes[0][0] == "node3@lxw" })
+	after := m.until("the new list", client, func(d manager.ClusterStatus) bool {
+		return len(d.Apps[0].Nodes[0]) == 1 && d.Apps[0].Nodes[0][0] == "node3@lxw"
+	})
 	if a, b := before.Apps[0], after.Apps[0]; a.Node != b.Node || a.Epoch != b.Epoch {
 		t.Errorf("it moved from %s (epoch %d) to %s (epoch %d)", a.Node, a.Epoch, b.Node, b.Epoch)
 	}

@@ -61,8 +61,13 @@ fuzz: ## every fuzz target for FUZZTIME
 		go test "$$dir" -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x || exit 1; \
 	done
 
-bench: ## benchmarks of single packages
-	go test -run '^$$' -bench . -benchmem ./...
+# Failovers beside Erlang's, if erl is there; BENCHFLAGS=-write updates the
+# tables in docs/benchmarks.md.
+FAILOVERS  ?= 20
+BENCHFLAGS ?=
+bench: ## what a failover costs, beside its parts and Erlang; then single packages
+	go test ./tests/bench -v -count=1 -timeout 30m -failovers=$(FAILOVERS) $(BENCHFLAGS)
+	go test -run '^$$' -bench . -benchmem $$(go list ./... | grep -v /tests/)
 
 clean:
 	rm -rf bin

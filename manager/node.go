@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -142,6 +143,7 @@ func (n *Node) run(ctx context.Context) Exit {
 	watching.Go(func() { n.watchLeader(watch, parts) })
 	watching.Go(func() { n.watchStatus(watch, parts) })
 	watching.Go(func() { n.tidy(watch, parts) })
+	watching.Go(func() { n.startUnknown(watch, parts) })
 	exit := n.explainDigest(parts, parts.agent.Run(ctx))
 	stop()
 	watching.Wait()
@@ -465,18 +467,50 @@ type clock struct{}
 func (clock) Now() machine.Instant { return machine.Instant(samehost.Boottime()) }
 func (clock) Wall() int64          { return time.Now().UnixMilli() }
 
+// startUnknown starts what was to be started and stands in no file: it may have
+// been loaded at run time. What was not is told.
+func (n *Node) startUnknown(ctx context.Context, p *parts) {
+	unknown := slices.DeleteFunc(slices.Clone(n.opts.Start), func(s StartRequest) bool {
+		_, configured := n.opts.Config.App(s.App)
+		return configured || n.opts.Apps[string(s.App)] != nil
+	})
+	if len(unknown) == 0 || !p.awaitSession(ctx) {
+		return
+	}
+	var starting sync.WaitGroup
+	for _, s := range unknown {
+		starting.Go(func() {
+			if err := n.StartApp(ctx, s.App, s.Type); err != nil && ctx.Err() == nil {
+				n.Note(machine.History{Type: "app_start_failed", App: s.App, Node: n.plan.self, Detail: err.Error()})
+			}
+		})
+	}
+	starting.Wait()
+}
+
+// awaitSession reports false if ctx ended first.
+func (p *parts) awaitSession(ctx context.Context) bool {
+	for {
+		changed := p.agent.Changed()
+		if p.agent.Status().Session != "" {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-changed:
+		}
+	}
+}
+
 const groupsPrefix = "groups-"
 
 // tidy removes the lists of process groups of former lives, and their cgroups,
 // once this life has a session: they were needed to prove those lives' ends,
 // and that is done.
 func (n *Node) tidy(ctx context.Context, p *parts) {
-	for p.agent.Status().Session == "" {
-		select {
-		case <-ctx.Done():
-			return
-		case <-p.agent.Changed():
-		}
+	if !p.awaitSession(ctx) {
+		return
 	}
 	own := p.groups.Path()
 	old, _ := filepath.Glob(filepath.Join(filepath.Dir(own), groupsPrefix+"*"))

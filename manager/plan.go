@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"github.com/seed7529eb29/regent/bus"
 	"github.com/seed7529eb29/regent/bus/cred"
 	"github.com/seed7529eb29/regent/embedded"
+	"github.com/seed7529eb29/regent/kv"
 	"github.com/seed7529eb29/regent/manager/app"
 	"github.com/seed7529eb29/regent/manager/machine"
 	"github.com/seed7529eb29/regent/manager/osproc"
@@ -23,6 +25,7 @@ import (
 	"github.com/seed7529eb29/regent/policy"
 	"github.com/seed7529eb29/regent/policy/config"
 	"github.com/seed7529eb29/regent/policy/node"
+	"github.com/seed7529eb29/regent/policy/specjson"
 )
 
 // plan is what options and configuration come to for this node.
@@ -67,7 +70,7 @@ func (o *Options) plan() (plan, error) {
 		}
 	}
 	p.digest, p.firstBoot = o.Config.Digest(o.Cluster, p.voters), p.voters
-	return p, nil
+	return p, specFits(o.Config)
 }
 
 // planExternal: the servers are somebody else's, so every node is a client,
@@ -86,6 +89,19 @@ func (p *plan) planExternal(o *Options) error {
 	}
 	p.firstBoot = o.Config.Nodes()
 	p.digest = o.Config.Digest(o.Cluster, nil)
+	return specFits(o.Config)
+}
+
+// specMax leaves room for the rest of the record that holds the specification.
+const specMax = kv.MaxValue - 16<<10
+
+// specFits refuses a specification that no record can hold: nothing would ever
+// be claimed by it.
+func specFits(c *config.Config) error {
+	raw, err := json.Marshal(specjson.FromAll(c.Specs))
+	if err != nil || len(raw) > specMax {
+		return fmt.Errorf("%w: %d distributed apps are too many: %d bytes of specification, at most %d", ErrConfig, len(c.Specs), len(raw), specMax)
+	}
 	return nil
 }
 

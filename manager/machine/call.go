@@ -84,13 +84,10 @@ func (m *Machine) pending(a *app, v Verb) bool {
 // the first is blocked waits with it; later ones are refused, unless the app
 // was stopped or failed here since (B-16).
 func (m *Machine) commandStart(a *app, c Command) *Refusal {
-	_, listed := (&policy.Spec{}).Priority("")
-	if a.Spec != nil {
-		_, listed = a.Spec.Priority(m.cfg.Self)
+	if refusal := m.undefined(a); refusal != nil {
+		return refusal
 	}
 	switch {
-	case !a.Defined && (a.Spec == nil || listed):
-		return &Refusal{RefuseUndefined, fmt.Sprintf("%s has no command and is not registered; define it under apps", a.App)}
 	case m.pending(a, VerbStart):
 		return nil
 	case a.started && a.failed == "" && !a.isStopped() && !m.overHere(a):
@@ -98,6 +95,20 @@ func (m *Machine) commandStart(a *app, c Command) *Refusal {
 	}
 	m.beginStart(a, c.Type)
 	return nil
+}
+
+// undefined: the app would have to run here, and there is nothing to run. A node
+// outside its list only waits.
+func (m *Machine) undefined(a *app) *Refusal {
+	if a.Defined {
+		return nil
+	}
+	if a.Spec != nil {
+		if _, listed := a.Spec.Priority(m.cfg.Self); !listed {
+			return nil
+		}
+	}
+	return &Refusal{RefuseUndefined, fmt.Sprintf("%s has no command and is not registered; define it under apps", a.App)}
 }
 
 // isStopped: the record says that nobody is to run it.

@@ -353,7 +353,7 @@ func (m *Machine) decideDigest() {
 	}
 	for _, mb := range m.members {
 		if mb.able() && mb.known && mb.beat.Digest != "" && mb.beat.Digest != m.cfg.Digest {
-			m.exit(exitDigest, "the specification differs from that of "+string(mb.name), "compare the files with: regent config check FILE...")
+			m.exit(exitDigest, "the specification differs from that of "+string(mb.name), digestHint)
 			return
 		}
 	}

@@ -111,7 +111,7 @@ func (m *Machine) decideSpec() {
 	}
 }
 
-const digestHint = "compare the files with: regent config check FILE..."
+const digestHint = "compare the files with: regent config check FILE...; while nodes run, regent config apply FILE... makes one the cluster's"
 
 // decideOwnSpec writes this node's specification where there is none, or one
 // that no live node goes by any more.

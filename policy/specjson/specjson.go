@@ -15,10 +15,10 @@ import (
 // App is one policy.Spec.
 type App struct {
 	App       policy.App          `json:"app"`
-	TimeoutMS *int64              `json:"timeout_ms"` // null: infinity
-	Nodes     [][]node.Name       `json:"nodes"`      // in order of priority, equals together
-	Takeover  policy.TakeoverMode `json:"takeover"`
-	FullStart bool                `json:"full_start"`
+	TimeoutMS *int64              `json:"timeout_ms"`         // null: infinity
+	Nodes     [][]node.Name       `json:"nodes"`              // in order of priority, equals together
+	Takeover  policy.TakeoverMode `json:"takeover,omitempty"` // left out: exclusive
+	FullStart bool                `json:"full_start,omitempty"`
 	Phases    []Phase             `json:"start_phases,omitempty"`
 }
 
@@ -34,7 +34,10 @@ var ErrSpec = errors.New("bad distribution spec")
 
 // From is the JSON form of s.
 func From(s policy.Spec) App {
-	a := App{App: s.App, Nodes: s.Groups, Takeover: s.Takeover, FullStart: s.FullStart}
+	a := App{App: s.App, Nodes: s.Groups, FullStart: s.FullStart}
+	if s.Takeover != policy.Exclusive {
+		a.Takeover = s.Takeover
+	}
 	if s.Timeout != policy.Infinite {
 		a.TimeoutMS = new(time.Duration(s.Timeout).Milliseconds())
 	}

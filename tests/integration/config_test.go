@@ -5,6 +5,7 @@ package integration
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed7529eb29/regent/manager"
 )
@@ -158,4 +159,37 @@ func TestLoadDistributed(t *testing.T) {
 	if r := m.run("start", "nosuchapp", "--on", "node1@lxw", "--server", "tls://"+client); r.code != 1 || !strings.Contains(r.errOut, "not loaded") {
 		t.Errorf("start of an app that nobody described: %+v", r)
 	}
+}
+
+// TestStartsThatFail: a --start or -eval that fails at run time is a line of the
+// log and an event, and the node stays (A-49, B-26).
+func TestStartsThatFail(t *testing.T) {
+	t.Parallel()
+	m := newHost(t)
+	client := m.configure("one.yaml", "distributed: [{app: myapp, timeout: 2s, nodes: [node1@lxw]}, {app: bare, timeout: 2s, nodes: [node1@lxw]}]"+sleeper, "node1@lxw")["node1@lxw"]
+	p := m.begin("erl", "-sname", "node1@lxw", "-config", "one.yaml", "--data", "data", "--start", "nosuch", "--start", "bare", "--start", "myapp",
+		"-eval", "application:start(nobodys), application:takeover(myapp, permanent)")
+	m.until("myapp runs", client, runs("myapp", "node1@lxw"))
+	p.says("app_start_failed", "nosuch", "not loaded")
+	p.says("app_start_failed", "bare", "define it under apps")
+	p.says("application:start(nobodys)", "not loaded")
+	for _, want := range []string{`"app":"nosuch"`, `"app":"bare"`, `"app":"nobodys"`} {
+		m.events(client, want)
+	}
+	if code := p.terminate(); code != 0 {
+		t.Errorf("the node ended with %d", code)
+	}
+}
+
+// events waits until the history has a failed start with some text.
+func (m *host) events(client, text string) {
+	m.t.Helper()
+	for deadline := time.Now().Add(runMax); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		for line := range strings.SplitSeq(m.run("events", "--json", "--server", "tls://"+client).out, "\n") {
+			if strings.Contains(line, "app_start_failed") && strings.Contains(line, text) {
+				return
+			}
+		}
+	}
+	m.t.Fatalf("no event with %s", text)
 }

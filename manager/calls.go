@@ -176,7 +176,7 @@ func (n *Node) LoadDistributed(ctx context.Context, a policy.App, d Distribution
 	if err := specjson.Check(s); err != nil {
 		return fmt.Errorf("%w: %w", ErrBadDistribution, err)
 	}
-	return n.Call(ctx, machine.Command{Verb: machine.VerbLoad, App: a, Spec: &s})
+	return n.Call(ctx, machine.Command{Verb: machine.VerbLoad, App: a, Spec: &s, Detail: "loaded: " + s.Term()})
 }
 
 // Call gives any command to the node and waits for its answer; the other calls

@@ -16,7 +16,7 @@ type spec struct {
 	kept    bool              // there is such a cell
 	joined  bool              // this life had a session, or adopted: it follows what is applied
 	adopted policy.Revision   // of the cell's value that current agrees with; 0: of none yet
-	change  *specChange       // what a command wants
+	changes []*specChange     // what commands want, the oldest first
 }
 
 // specChange is a change of the specification that a command asks for.
@@ -25,7 +25,6 @@ type specChange struct {
 	load   *policy.Spec       // load/2
 	detail string             // for the history
 	by     policy.Revision    // the cell that has it; 0: not written yet
-	over   bool               // another one has replaced it
 }
 
 func newSpec(own *policy.SpecRecord) spec {
@@ -65,15 +64,21 @@ func (m *Machine) learnSpec(c policy.Cell) {
 // noteChange: the newest value is the one that a command asked for, or not any
 // more.
 func (s *spec) noteChange(m *Machine) {
-	ch, rec := s.change, s.record()
-	switch {
-	case ch == nil || s.rev != s.cell.Rev:
-	case ch.holds(rec) && rec.Session == m.session.id && rec.Node == m.cfg.Self:
-		ch.by, s.change = s.cell.Rev, nil
-		m.emit(History{Type: "config", Node: m.cfg.Self, Detail: ch.detail})
-	case ch.holds(rec):
-		ch.by, s.change = s.cell.Rev, nil // somebody else said the same
+	rec := s.record()
+	if len(s.changes) == 0 || s.rev != s.cell.Rev || !s.changes[0].holds(rec) {
+		return
 	}
+	detail := s.changes[0].detail
+	s.written()
+	if rec.Session == m.session.id && rec.Node == m.cfg.Self { // or somebody else said the same
+		m.emit(History{Type: "config", Node: m.cfg.Self, Detail: detail})
+	}
+}
+
+// written: the cell has the oldest change.
+func (s *spec) written() {
+	s.changes[0].by = s.cell.Rev
+	s.changes = s.changes[1:]
 }
 
 // holds reports whether a value of the cell has the change.
@@ -254,15 +259,7 @@ func (m *Machine) commandSpec(c Command) {
 		m.reply(c.ID, refusal)
 		return
 	}
-	s := &m.spec
-	if s.change != nil && s.change != ch {
-		s.change.over = true
-	}
-	if rec := s.record(); rec != nil && s.adopted == s.cell.Rev && !s.open && s.req == nil && ch.holds(rec) {
-		ch.by = s.cell.Rev
-	} else {
-		s.change = ch
-	}
+	m.spec.changes = append(m.spec.changes, ch)
 	m.calls = append(m.calls, &call{id: c.ID, verb: c.Verb, spec: ch})
 	m.touch()
 }
@@ -325,12 +322,12 @@ func (m *Machine) inUse(a *app) bool {
 // decideChange writes what a command asked for over the newest value.
 func (m *Machine) decideChange() {
 	s := &m.spec
-	ch := s.change
-	if ch == nil || m.life != lifeUp {
+	if len(s.changes) == 0 || m.life != lifeUp {
 		return
 	}
+	ch := s.changes[0]
 	if ch.holds(s.record()) && !s.open {
-		ch.by, s.change = s.cell.Rev, nil
+		s.written()
 		m.touch()
 		return
 	}
@@ -354,8 +351,6 @@ func (m *Machine) specSettled(c *call) (bool, *Refusal) {
 	switch {
 	case ch == nil: // load/1
 		return true, nil
-	case ch.over:
-		return true, &Refusal{RefuseOvertaken, "another specification was applied"}
 	case ch.by == 0 || m.spec.adopted < ch.by || m.behind(ch.by) || m.undistributed():
 		return false, nil
 	case !ch.holds(&m.spec.current):

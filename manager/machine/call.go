@@ -193,8 +193,12 @@ func (m *Machine) commandTakeover(a *app, c Command) *Refusal {
 
 // commandPermit is application:permit/2.
 func (m *Machine) commandPermit(a *app, c Command) {
-	if a.permitted != c.Permitted {
-		m.emit(History{Type: "permit", App: a.App, Node: m.cfg.Self, Detail: fmt.Sprint(c.Permitted)})
+	detail := fmt.Sprint(c.Permitted)
+	if c.Persist {
+		detail += ", over restarts"
+	}
+	if a.permitted != c.Permitted || c.Persist {
+		m.emit(History{Type: "permit", App: a.App, Node: m.cfg.Self, Detail: detail})
 	}
 	a.permitted, a.told = c.Permitted, true
 	if c.Persist {

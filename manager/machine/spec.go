@@ -85,7 +85,7 @@ func (s *spec) written() {
 func (c *specChange) holds(rec *policy.SpecRecord) bool {
 	if c.load != nil {
 		have := rec.Spec(c.load.App)
-		return have != nil && have.Canonical() == c.load.Canonical()
+		return have != nil && have.Term() == c.load.Term() // all that load/2 says
 	}
 	return rec.Applied && rec.Digest == c.apply.Digest
 }
@@ -305,7 +305,7 @@ func (m *Machine) loaded(a *app) bool {
 
 func (m *Machine) refuseLoad(s *policy.Spec) *Refusal {
 	a := m.appOf[s.App]
-	if a == nil || a.dropped || !m.inUse(a) || a.Spec != nil && a.Spec.Canonical() == s.Canonical() {
+	if a == nil || a.dropped || !m.inUse(a) || a.Spec != nil && a.Spec.Term() == s.Term() {
 		return nil
 	}
 	if a.Spec == nil {

@@ -132,3 +132,24 @@ func TestA50PermissionsOfLocalApps(t *testing.T) {
 		t.Errorf("%v, warnings %v", c.Permissions, c.Warnings)
 	}
 }
+
+// A-5, B-20: an app that becomes distributed at run time has of the rest what its
+// definition says; one without a definition is a Go program's.
+func TestA5Distribute(t *testing.T) {
+	c := mustLoad(t, files{
+		"a.config": `[{regent, [{apps, [{erl, []}, {phased, [{start_phases, [init]}, {takeover, overlap}]}]}]}].`,
+		"b.yaml":   "apps: {yaml: {takeover: never}}",
+	}, "a.config", "b.yaml")
+	groups := [][]node.Name{{"n@h"}}
+	for app, want := range map[policy.App]string{
+		"erl":     "{erl,5s,[n@h],exclusive,full=false,phases=[]}",
+		"phased":  "{phased,5s,[n@h],overlap,full=true,phases=[{init,}]}",
+		"yaml":    "{yaml,5s,[n@h],never,full=true,phases=[]}",
+		"nobodys": "{nobodys,5s,[n@h],exclusive,full=true,phases=[]}",
+	} {
+		s := c.Distribute(app, policy.Timeout(5*time.Second), groups)
+		if got := s.Canonical(); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}

@@ -128,6 +128,19 @@ func TestGoAPI(t *testing.T) {
 	if err != nil || len(applied.Nodes) != 3 || !slices.Equal(applied.Changed, []string{"myapp: timeout from 1s to 3s"}) {
 		t.Errorf("applied %+v, %v", applied, err)
 	}
+
+	// The next start goes by it: start phases too.
+	cfg.Specs[0].StartPhases = []policy.Phase{{Name: "init"}, {Name: "go", Args: `[1]`}}
+	if applied, err = n2.ApplyConfig(ctx, cfg); err != nil || len(applied.Changed) != 1 {
+		t.Errorf("applied %+v, %v", applied, err)
+	}
+	if err := n2.StopEverywhere(ctx, "myapp"); err != nil {
+		t.Error(err)
+	}
+	c.startOn("myapp", "node2")
+	if all := c.j.of("myapp"); len(all[len(all)-1].s.Phases) != 2 || all[len(all)-1].s.Phases[1].Args != `[1]` {
+		t.Errorf("the instance was told %+v", all[len(all)-1].s)
+	}
 	if c.j.most > 1 {
 		t.Errorf("%d instances at once", c.j.most)
 	}

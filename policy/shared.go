@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -72,10 +73,13 @@ func (r *SpecRecord) Effective() []Spec {
 
 // Spec finds the spec of an app that holds; nil: it is not distributed.
 func (r *SpecRecord) Spec(a App) *Spec {
-	for _, list := range [][]Spec{r.Loaded, r.Specs} {
-		if i, found := findSpec(list, a); found {
-			return &list[i]
-		}
+	return cmp.Or(FindSpec(r.Loaded, a), FindSpec(r.Specs, a))
+}
+
+// FindSpec finds the spec of an app in a list sorted by app; nil: there is none.
+func FindSpec(list []Spec, a App) *Spec {
+	if i, found := findSpec(list, a); found {
+		return &list[i]
 	}
 	return nil
 }

@@ -181,10 +181,9 @@ func (m *Machine) adopt(rec *policy.SpecRecord) {
 // an app keeps it.
 func (m *Machine) respecify(specs []policy.Spec) {
 	for _, a := range m.apps {
-		if a.Spec == nil || slices.ContainsFunc(specs, func(s policy.Spec) bool { return s.App == a.App }) {
-			continue
+		if a.Spec != nil && policy.FindSpec(specs, a.App) == nil {
+			m.drop(a)
 		}
-		m.drop(a)
 	}
 	for i := range specs {
 		m.specify(&specs[i])
@@ -278,29 +277,25 @@ func (m *Machine) refuseChange(ch *specChange) *Refusal {
 		return &Refusal{RefuseVoters, fmt.Sprintf("voters: %v of the running nodes, %v asked for; name them with servers, or stop all nodes first", now, ch.apply.Voters)}
 	}
 	for _, a := range m.apps {
-		i := slices.IndexFunc(ch.apply.Specs, func(s policy.Spec) bool { return s.App == a.App })
+		s := policy.FindSpec(ch.apply.Specs, a.App)
 		what := ""
 		switch {
 		case a.dropped || !m.inUse(a):
-		case i < 0 && m.loaded(a):
+		case s == nil && policy.FindSpec(m.spec.current.Loaded, a.App) != nil:
 			// What was loaded stays.
-		case i < 0 && a.Spec != nil:
+		case s == nil && a.Spec != nil:
 			what = "can't be taken out of distributed"
-		case i >= 0 && a.Spec == nil:
+		case s == nil:
+		case a.Spec == nil:
 			what = "runs as a local app and can't become distributed"
-		case i >= 0 && a.exclusive() != (ch.apply.Specs[i].Takeover != policy.Overlap):
-			what = fmt.Sprintf("can't change its takeover from %s to %s", a.Spec.Takeover, ch.apply.Specs[i].Takeover)
+		case a.exclusive() != (s.Takeover != policy.Overlap):
+			what = fmt.Sprintf("can't change its takeover from %s to %s", a.Spec.Takeover, s.Takeover)
 		}
 		if what != "" {
 			return &Refusal{RefuseInUse, fmt.Sprintf("%s is started and %s; stop it first: regent stop %[1]s --all", a.App, what)}
 		}
 	}
 	return nil
-}
-
-// loaded: its specification came with load/2, and not from files.
-func (m *Machine) loaded(a *app) bool {
-	return slices.ContainsFunc(m.spec.current.Loaded, func(s policy.Spec) bool { return s.App == a.App })
 }
 
 func (m *Machine) refuseLoad(s *policy.Spec) *Refusal {
@@ -338,9 +333,7 @@ func (m *Machine) decideChange() {
 		rec.Loaded = policy.PutSpec(rec.Loaded, *ch.load)
 	} else {
 		rec.Applied, rec.Digest, rec.Voters, rec.Specs = true, ch.apply.Digest, ch.apply.Voters, ch.apply.Specs
-		rec.Loaded = slices.DeleteFunc(rec.Loaded, func(s policy.Spec) bool {
-			return slices.ContainsFunc(rec.Specs, func(f policy.Spec) bool { return f.App == s.App })
-		})
+		rec.Loaded = slices.DeleteFunc(rec.Loaded, func(s policy.Spec) bool { return policy.FindSpec(rec.Specs, s.App) != nil })
 	}
 	m.put(&s.shared, OpSpec, policy.Cell{Key: policy.ConfigKey(), Config: &rec})
 }

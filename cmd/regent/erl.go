@@ -155,8 +155,7 @@ func (l *erlLine) flag(name string, values []string) *ExitError {
 	return l.foreign(name, values)
 }
 
-// foreign flags of erl have no counterpart here. Most take as many values as
-// there are; those of harmless take exactly so many.
+// foreign flags of erl have no counterpart here.
 func (l *erlLine) foreign(name string, values []string) *ExitError {
 	if n, ok := harmless[name]; ok {
 		if n >= 0 && len(values) > n {
@@ -185,7 +184,7 @@ func (l *erlLine) foreign(name string, values []string) *ExitError {
 }
 
 // harmless flags are accepted silently: nothing here depends on them. The number
-// is how many values they take; -1: any.
+// is how many values they take at most; -1: any.
 var harmless = map[string]int{
 	"-noshell": 0, "-noinput": 0, "-noinit": 0, "-nostick": 0, "-init_debug": 0, "-emu_args": 0,
 	"-pa": -1, "-pz": -1, "-path": -1, "-mode": 1, "-smp": 1, "-root": 1, "-progname": 1, "-home": 1,

@@ -1,4 +1,4 @@
-package machine
+package machinetest
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
+	"github.com/seed7529eb29/regent/manager/machine"
 	"github.com/seed7529eb29/regent/policy"
 	"github.com/seed7529eb29/regent/policy/node"
 )
@@ -17,10 +18,10 @@ import (
 // TestScenarios runs the scripts in testdata: a cluster, what happens to it,
 // and the whole trace of what it does. Rewrite them with -rewrite and review
 // the difference.
-func TestScenarios(t *testing.T) { runScenarios(t, "testdata/scenario") }
+func TestScenarios(t *testing.T) { runScenarios(t, "../testdata/scenario") }
 
 // Every node gives the same reasons for where an app runs, or does not.
-func TestWhy(t *testing.T) { runScenarios(t, "testdata/why") }
+func TestWhy(t *testing.T) { runScenarios(t, "../testdata/why") }
 
 func runScenarios(t *testing.T, dir string) {
 	datadriven.Walk(t, dir, func(t *testing.T, path string) {
@@ -63,7 +64,7 @@ func scenarioCluster(t *testing.T, d *datadriven.TestData) *cluster {
 				n.host = policy.Host{MachineID: "m", BootID: "b"}
 			}
 		case "barrier":
-			c.sync = Sync{Mandatory: names, Timeout: policy.Timeout(duration(t, v)), Defined: true}
+			c.sync = machine.Sync{Mandatory: names, Timeout: policy.Timeout(duration(t, v)), Defined: true}
 		case "classic":
 			c.spec.FullStart = false
 		case "keeps":
@@ -79,7 +80,7 @@ func scenarioCluster(t *testing.T, d *datadriven.TestData) *cluster {
 // by +. Without groups it is a local one.
 func scenarioApp(t *testing.T, c *cluster, d *datadriven.TestData) {
 	spec := c.spec
-	a := AppConfig{Spec: &spec, Defined: true, Type: c.kind}
+	a := machine.AppConfig{Spec: &spec, Defined: true, Type: c.kind}
 	count := 1
 	for _, arg := range d.CmdArgs {
 		v := strings.Join(arg.Vals, "")
@@ -116,7 +117,7 @@ func scenarioApp(t *testing.T, c *cluster, d *datadriven.TestData) {
 
 // scenarioBarrier gives nodes sync lists of their own, from their next boot on.
 func scenarioBarrier(t *testing.T, c *cluster, d *datadriven.TestData) {
-	var s Sync
+	var s machine.Sync
 	var on []*testNode
 	names := func(vals []string) (list []node.Name) {
 		for _, v := range vals {
@@ -226,15 +227,15 @@ func scenarioVerb(t *testing.T, n *testNode, verb string, apps []policy.App, res
 		n.kill()
 	case "cut":
 		n.cut = true
-		n.step(Viewed{View: policy.View{Lost: "cut"}})
+		n.step(machine.Viewed{View: policy.View{Lost: "cut"}})
 	case "heal":
 		n.cut = false
 		n.snapshot()
 	case "shutdown":
-		n.step(Command{Verb: VerbShutdown})
+		n.step(machine.Command{Verb: machine.VerbShutdown})
 	case "start", "stop", "takeover", "permit":
 		for _, a := range n.named(apps) {
-			n.call(Command{Verb: Verb(verb), App: a, All: has("all"), Permitted: has("true"), Persist: has("persist"), Type: typeIn(rest)})
+			n.call(machine.Command{Verb: machine.Verb(verb), App: a, All: has("all"), Permitted: has("true"), Persist: has("persist"), Type: typeIn(rest)})
 		}
 	case "crash":
 		for _, a := range n.named(apps) {
@@ -243,7 +244,7 @@ func scenarioVerb(t *testing.T, n *testNode, verb string, apps []policy.App, res
 	case "deaf":
 		n.deaf = true
 	case "wipe":
-		n.memory = Memory{}
+		n.memory = machine.Memory{}
 	case "hidden":
 		n.hidden = true
 	case "denied":
@@ -300,9 +301,9 @@ func scenarioSpec(t *testing.T, c *cluster, d *datadriven.TestData) {
 		case "files":
 			n.files = specs
 		case "apply":
-			n.call(Command{Verb: VerbConfig, Apply: c.applied(specs), Detail: "applied"})
+			n.call(machine.Command{Verb: machine.VerbConfig, Apply: c.applied(specs), Detail: "applied"})
 		case "load":
-			n.call(Command{Verb: VerbLoad, App: spec.App, Spec: &spec})
+			n.call(machine.Command{Verb: machine.VerbLoad, App: spec.App, Spec: &spec})
 		}
 	}
 }
@@ -371,21 +372,21 @@ func scenarioWhy(c *cluster) {
 	}
 }
 
-func whyLine(a AppStatus) string {
+func whyLine(a machine.AppStatus) string {
 	parts := []string{fmt.Sprintf("%s %s:", a.Name, a.Cause)}
 	for _, v := range a.Verdicts {
 		parts = append(parts, v.Node.Base(), string(v.Standing))
 		switch {
 		case v.Error != "":
 			parts = append(parts, "("+v.Error+")")
-		case v.Standing == StandingWeight:
+		case v.Standing == machine.StandingWeight:
 			parts = append(parts, fmt.Sprintf("(%d)", v.Weight))
 		}
 	}
 	return strings.Join(parts, " ")
 }
 
-func statusLines(st Status) []string {
+func statusLines(st machine.Status) []string {
 	var out []string
 	for _, a := range st.Apps {
 		line := fmt.Sprintf("%s %s node=%s epoch=%d kind=%s from=%s", a.Name, a.State, a.Node.Base(), a.Epoch, a.StartKind, a.From.Base())
@@ -395,7 +396,7 @@ func statusLines(st Status) []string {
 		if a.WaitingFor != "" {
 			line += " waiting for " + a.WaitingFor.Base()
 		}
-		if a.State == AppFailed {
+		if a.State == machine.AppFailed {
 			line += ": " + a.Error
 		}
 		if len(st.Waiting) > 0 {

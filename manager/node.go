@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -140,10 +141,10 @@ func (n *Node) run(ctx context.Context) Exit {
 	watch, stop := context.WithCancel(ctx)
 	watching.Go(func() { n.watchPeers(watch, parts) })
 	watching.Go(func() { n.watchLeader(watch, parts) })
-	watching.Go(func() { n.watchSpec(watch, parts) })
 	watching.Go(func() { n.watchStatus(watch, parts) })
 	watching.Go(func() { n.tidy(watch, parts) })
 	watching.Go(func() { parts.store.writeLeft(watch, parts.dir, parts.left, n.log) })
+	watching.Go(func() { n.startUnknown(watch, parts) })
 	exit := n.explainDigest(parts, parts.agent.Run(ctx))
 	stop()
 	watching.Wait()
@@ -399,6 +400,9 @@ func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 	n := p.node
 	l := n.plan.lease
 	n.log.Info("lease", "ttl", l.TTL, "renewal", l.Renew, "fence", l.Fence(), "kv_outage", l.KVOutage, "failover_at_most", l.FailoverMax())
+	if tick := n.opts.Config.NetTicktime; tick > 0 {
+		n.log.Info("net_ticktime is accepted and has no effect: the lease decides", "net_ticktime", tick, "silent_node_keeps_its_apps_for", l.TTL)
+	}
 	ready := n.nursery(p.cradle())
 	p.stops = append(p.stops, ready.Close)
 	j, left, err := openJournal(p.dir, p.store)
@@ -425,7 +429,7 @@ func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 	}
 	p.agent = a
 	p.web.connected(p)
-	hearing := newHearing(n.opts.Config, n.log)
+	hearing := newHearing(n.opts.Config, a.Status, n.log)
 	stop, err := p.bus.SubscribeBeats(func(b machine.Beat) {
 		if b, ok := hearing.take(b); ok {
 			a.Post(machine.Heard{Beat: b})
@@ -486,6 +490,42 @@ type clock struct{}
 func (clock) Now() machine.Instant { return machine.Instant(samehost.Boottime()) }
 func (clock) Wall() int64          { return time.Now().UnixMilli() }
 
+// startUnknown starts what was to be started and stands in no file: it may have
+// been loaded at run time. What was not is told.
+func (n *Node) startUnknown(ctx context.Context, p *parts) {
+	unknown := slices.DeleteFunc(slices.Clone(n.opts.Start), func(s StartRequest) bool {
+		_, configured := n.opts.Config.App(s.App)
+		return configured || n.opts.Apps[string(s.App)] != nil
+	})
+	if len(unknown) == 0 || !p.awaitSession(ctx) {
+		return
+	}
+	var starting sync.WaitGroup
+	for _, s := range unknown {
+		starting.Go(func() {
+			if err := n.StartApp(ctx, s.App, s.Type); err != nil && ctx.Err() == nil {
+				n.Note(machine.History{Type: "app_start_failed", App: s.App, Node: n.plan.self, Detail: err.Error()})
+			}
+		})
+	}
+	starting.Wait()
+}
+
+// awaitSession reports false if ctx ended first.
+func (p *parts) awaitSession(ctx context.Context) bool {
+	for {
+		changed := p.agent.Changed()
+		if p.agent.Status().Session != "" {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-changed:
+		}
+	}
+}
+
 const groupsPrefix = "groups-"
 
 // formerMax is how long what a former life has left may take to be gone after
@@ -512,12 +552,8 @@ func (n *Node) endFormerLives(dir string) {
 // once this life has a session: they were needed to prove those lives' ends,
 // and that is done.
 func (n *Node) tidy(ctx context.Context, p *parts) {
-	for p.agent.Status().Session == "" {
-		select {
-		case <-ctx.Done():
-			return
-		case <-p.agent.Changed():
-		}
+	if !p.awaitSession(ctx) {
+		return
 	}
 	own := p.groups.Path()
 	old, _ := filepath.Glob(filepath.Join(filepath.Dir(own), groupsPrefix+"*"))

@@ -238,7 +238,7 @@ func (m *Machine) learnNode(c policy.Cell) {
 	n := node.Name(c.Key.Name)
 	mb := m.member(n)
 	switch {
-	case c.Absent() || c.Rev == mb.rev:
+	case c.Absent() || c.Rev == mb.rev && !mb.rewritten(c):
 		return
 	case c.Rev < mb.rev:
 		mb.seen = m.now
@@ -256,6 +256,14 @@ func (m *Machine) learnNode(c policy.Cell) {
 	if mb == m.self {
 		m.ownCell(old)
 	}
+}
+
+// rewritten: the store went back and has given this revision to another value.
+// To take that for the one that is known would certify, and overwrite, a life
+// that has registered since.
+func (mb *member) rewritten(c policy.Cell) bool {
+	old := mb.cell
+	return old.Rev == c.Rev && old.Node != nil && c.Node != nil && *old.Node != *c.Node
 }
 
 // noteEnd tells the apps that wait for a better node to be started that this

@@ -1,7 +1,7 @@
 # Thin verbs; .ci/run calls the same ones.
 
 .DEFAULT_GOAL := build
-.PHONY: build demo demo-fast test race lint sim teeth fuzz bench chaos chaos-short soak clean
+.PHONY: build demo demo-fast test race lint sim teeth conformance fuzz bench chaos chaos-short soak clean
 
 # The version is that of the tag, if there is one; the commit comes from the
 # build information of Go, which only has it where git is content with the
@@ -49,6 +49,10 @@ sim: ## a soak of the simulation; a failure prints how to replay it
 TOOTH ?=
 teeth: ## is every broken protocol caught? minutes
 	go test ./tests/sim -run 'TestTeeth$$' -v -count=1 -timeout 0 -teeth -tooth='$(TOOTH)'
+
+SCENARIOS ?= *
+conformance: ## scenarios on the machine, on real nodes and, if there is erl, on Erlang's; minutes
+	cd tests/conformance && go test -run 'TestConformance$$' -timeout 30m -conformance='$(SCENARIOS)' $(TESTFLAGS)
 
 # A number of inputs (20000x) rather than a time (30s): where the time ends
 # amid an input, go's fuzzer now and then calls that a failure ("context

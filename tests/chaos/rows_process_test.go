@@ -33,7 +33,7 @@ func processRows() []row {
 		{name: "kill-agent", short: true, what: "kill -9: node", plan: rankedPlan, do: func(r *run) {
 			r.kills(func(m *member) []int { return []int{m.pid()} })
 		}},
-		{name: "kill-all", both: true, what: "kill -9: node, warden and app at once", plan: rankedPlan, do: func(r *run) {
+		{name: "kill-all", what: "kill -9: node, warden and app at once", plan: rankedPlan, do: func(r *run) {
 			r.kills(func(m *member) []int { return append([]int{m.pid(), m.warden()}, pidsOf(r.old)...) })
 		}},
 		{name: "kill-agent-warden", short: true, both: true, what: "kill -9: node and warden at once", plan: rankedPlan, do: func(r *run) {

@@ -62,6 +62,17 @@ func processRows() []row {
 		{name: "stop-agent-warden", both: true, what: "SIGSTOP: node and warden", plan: rankedPlan, do: func(r *run) {
 			r.stops(func(m *member) []int { return []int{m.pid(), m.warden()} })
 		}},
+		{name: "late-warden", short: true, both: true, what: "SIGSTOP: node for good, warden until the deadline is over", plan: rankedPlan, do: func(r *run) {
+			warden := 0
+			r.strike(func(m *member) {
+				warden = m.warden()
+				send(syscall.SIGSTOP, m.pid(), warden)
+			})
+			r.moves()
+			send(syscall.SIGCONT, warden)
+			until(r.t, "the warden ends what the kernel did not reach", func() bool { return r.again(r.old).End() != 0 })
+			r.returns()
+		}},
 		{name: "stop-all", both: true, what: "SIGSTOP: node, warden and app", plan: rankedPlan, do: func(r *run) {
 			r.stops(func(m *member) []int { return append([]int{m.pid(), m.warden()}, pidsOf(r.old)...) })
 		}},

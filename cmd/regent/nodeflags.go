@@ -32,6 +32,7 @@ type nodeFlags struct {
 	server                string
 	creds                 string
 	warden                string
+	http                  string
 	start                 []string
 	logFormat, logLevel   string
 }
@@ -54,6 +55,7 @@ func (f *nodeFlags) bind(fs *pflag.FlagSet) {
 	fs.StringVar(&f.server, "server", "", "`URL` of an external NATS; none is embedded then")
 	fs.StringVar(&f.creds, "creds", "", "credentials `FILE` for an external NATS")
 	fs.StringVar(&f.warden, "warden", string(manager.WardenAuto), "`MODE` of the process that ends what a killed node leaves behind: auto, off or require")
+	fs.StringVar(&f.http, "http", "", "show /metrics, /healthz and /readyz at `HOST:PORT`")
 	fs.StringVar(&f.logFormat, "log-format", "text", "`FORMAT` of the log: text or json")
 	fs.StringVar(&f.logLevel, "log-level", "info", "least `LEVEL` that is logged: debug, info, warn or error")
 }
@@ -65,7 +67,7 @@ func (f *nodeFlags) options(out, errOut io.Writer) (*NodeOptions, error) {
 	o := &NodeOptions{
 		Config: f.config, Cookie: CookieSource{File: f.cookieFile, Insecure: f.insecureCookie},
 		Hidden: f.hidden, DataDir: f.data, Listen: f.listen, ClusterListen: f.clusterListen,
-		NewCluster: f.newCluster, Server: f.server, Creds: f.creds,
+		HTTP: f.http, NewCluster: f.newCluster, Server: f.server, Creds: f.creds,
 		LogFormat: f.logFormat, Stdout: out, Stderr: errOut,
 	}
 	for _, step := range []func(*NodeOptions) error{f.setName, f.setCluster, f.setDataDir, f.checkAddresses, f.setHosts, f.setStart, f.setWarden, f.setLog} {
@@ -158,7 +160,7 @@ func (f *nodeFlags) setDataDir(o *NodeOptions) (err error) {
 }
 
 func (f *nodeFlags) checkAddresses(*NodeOptions) error {
-	for _, a := range []struct{ flag, value string }{{"--listen", f.listen}, {"--cluster-listen", f.clusterListen}} {
+	for _, a := range []struct{ flag, value string }{{"--listen", f.listen}, {"--cluster-listen", f.clusterListen}, {"--http", f.http}} {
 		if a.value == "" {
 			continue
 		}

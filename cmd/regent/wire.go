@@ -32,7 +32,7 @@ func runNode(ctx context.Context, o NodeOptions) error {
 	node, err := manager.New(manager.Options{
 		Name: string(o.Name), Cluster: string(o.Cluster), Config: cfg, Cookie: cookie, Hidden: o.Hidden,
 		Server: o.Server, Creds: o.Creds, Warden: o.Warden,
-		DataDir: o.DataDir, Listen: o.Listen, ClusterListen: o.ClusterListen, NewCluster: o.NewCluster,
+		HTTP: o.HTTP, DataDir: o.DataDir, Listen: o.Listen, ClusterListen: o.ClusterListen, NewCluster: o.NewCluster,
 		Start: startRequests(o.Start), Version: thisVersion().Version, Logger: log, Output: outputTo(o.Stdout),
 	})
 	if err != nil {

@@ -14,6 +14,7 @@ var ranBy = map[string]string{
 	"README.md":                   "TestTypedCommands in tests/integration; its make verbs by .ci/run",
 	"docs/quickstart.md":          "TestQuickstart and TestThreeMachines in tests/integration; make build by .ci/run; the Erlang part is README.md's",
 	"docs/operations.md":          "TestTypedCommands in tests/integration",
+	"docs/ledger.md":              "TestVerify in tests/integration",
 	"docs/nats-cli.md":            "TestTypedCommands and TestNATSCLI in tests/integration",
 	"docs/conformance.md":         "make conformance by .ci/run; its go test lines are .ci/run's with other flags",
 	"docs/testing.md":             "its make verbs by .ci/run; its go test lines are .ci/run's with other flags",

@@ -94,7 +94,7 @@ func TestSim(t *testing.T) {
 // demandEvents fails a run in which nothing happened.
 func demandEvents(t *testing.T, s *Stats) {
 	t.Helper()
-	for _, n := range []int{s.Faults, s.Starts, s.Failovers, s.Takeovers, s.Restarts, s.Overlaps, s.Freezes, s.Pauses, s.Buckets, s.Expired, s.Certified, s.Closed, s.Fenced, s.Unknown, s.Late, s.Calm, s.Commands} {
+	for _, n := range []int{s.Faults, s.Starts, s.Failovers, s.Takeovers, s.Restarts, s.Overlaps, s.Freezes, s.Pauses, s.Buckets, s.Expired, s.Certified, s.Closed, s.Fenced, s.Unknown, s.Late, s.Calm, s.Commands, s.Judged} {
 		if n == 0 {
 			t.Fatalf("something never happened: %+v", *s)
 		}

@@ -16,8 +16,11 @@ type app struct {
 	record   policy.AppRecord
 	exists   bool
 	allotted map[policy.Epoch]policy.Nonce
-	started  policy.Epoch               // the highest epoch that was started under
-	ranOn    map[node.Name]policy.Epoch // likewise on each node, which has it on disk whatever becomes of the store
+	started  policy.Epoch                  // the highest epoch that was started under
+	ranOn    map[node.Name]policy.Epoch    // likewise on each node, which has it on disk whatever becomes of the store
+	ever     map[policy.Epoch]policy.Nonce // allotted, whatever became of the bucket
+	highest  policy.Epoch                  // likewise
+	broken   string                        // why the history of its epochs is not that of one owner at a time; empty: it is
 }
 
 // right is a claim or reservation that an agent knows to have been applied, or
@@ -415,6 +418,7 @@ func (c *Checker) appApplied(now *policy.AppRecord) {
 	a := c.apps[now.App]
 	was := a.record
 	a.record, a.exists = *now, true
+	a.follow(now)
 	if now.High < was.High || now.Owner.Epoch > now.High || now.Next.Epoch > now.High {
 		c.Fail("I3", "%s: highest epoch %d after %d (owner %d, next %d)", now.App, now.High, was.High, now.Owner.Epoch, now.Next.Epoch)
 	}
@@ -431,6 +435,37 @@ func (c *Checker) appApplied(now *policy.AppRecord) {
 		if in.app == now.App && in.session == was.Owner.Session && !in.frozen && !in.excused && !in.shaken && now.Prev.Session != in.session {
 			c.Fail("A1/A3", "%s: owner %s replaced by %q while %s is alive", now.App, was.Owner.Node, now.Owner.Node, in.name())
 		}
+	}
+}
+
+// follow keeps what an alarm is judged by: that a lost bucket makes epochs come
+// again breaks no rule of the store, and is what an alarm is for.
+func (a *app) follow(now *policy.AppRecord) {
+	if now.High < a.highest && a.broken == "" {
+		a.broken = fmt.Sprintf("highest epoch %d after %d", now.High, a.highest)
+	}
+	a.highest = max(a.highest, now.High)
+	for _, s := range [2]policy.Slot{now.Owner, now.Next} {
+		if s.Epoch == 0 || s.Nonce == "" {
+			continue
+		}
+		if n, ok := a.ever[s.Epoch]; ok && n != s.Nonce && a.broken == "" {
+			a.broken = fmt.Sprintf("epoch %d was given to two claims", s.Epoch)
+		}
+		a.ever[s.Epoch] = s.Nonce
+	}
+}
+
+// Broken reports whether the history of an app's epochs is that of more than one
+// owner at a time, as after the loss of a bucket.
+func (c *Checker) Broken(name policy.App) bool {
+	return c.apps[name] != nil && c.apps[name].broken != ""
+}
+
+// Alarmed judges an alarm: a node says that an app has two owners.
+func (c *Checker) Alarmed(n node.Name, name policy.App, why string) {
+	if c.apps[name].broken == "" {
+		c.Fail("alarm", "%s raises an alarm for nothing: %s: %s", n, name, why)
 	}
 }
 

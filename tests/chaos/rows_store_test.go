@@ -121,7 +121,6 @@ func storeRows() []row {
 		}},
 		{name: "bucket", what: "the bucket is deleted", lossy: true, plan: rankedPlan, do: func(r *run) {
 			r.strike(func(*member) { r.must(r.deleteBucket()) })
-			r.healed = r.hitAt
 			until(r.t, "a new bucket with the app's record", func() bool {
 				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 				defer cancel()

@@ -65,7 +65,7 @@ type hit struct {
 func newRun(t testing.TB, rw *row) *run {
 	t.Helper()
 	r := &run{cluster: newCluster(t, rw.plan), row: rw}
-	if !rw.lossy && len(rw.plan.unbegun) == 0 {
+	if !rw.lossy {
 		r.probers = newProbers(t, r.cluster, probeCell)
 	}
 	return r

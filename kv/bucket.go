@@ -43,6 +43,10 @@ type Options struct {
 	// Waiting, if not nil, is told why Open has to wait, at every change.
 	Waiting func(error)
 
+	// Doubt, if not nil, is told what works and is not as it should be: one
+	// line, and what to do about it.
+	Doubt func(what, hint string)
+
 	// Alternate gives a connection to another server than the first one's, for
 	// writes that ask for it. It may return nil. Called for each such write.
 	Alternate func() *nats.Conn
@@ -82,6 +86,7 @@ type Store struct {
 	bucket string
 	stream string
 	prefix string // of subjects: "$KV.BUCKET."
+	put    string // the same as writers say it: in another domain it comes after the API's
 
 	mu       sync.Mutex
 	replicas int
@@ -91,10 +96,13 @@ type Store struct {
 // Open creates the bucket or checks that the existing one is ours, and goes on
 // trying as long as the context lasts: before a leader exists requests are not
 // answered. It fails with ErrForeignBucket, ErrOtherCookie, ErrNoRights,
-// ErrNoSpace or ErrRejected at once, with ErrNoJetStream or ErrTooFewServers
+// ErrNoSpace, ErrOldServer or ErrRejected at once, with ErrNoJetStream or ErrTooFewServers
 // after Options.WaitFor, and with what it was waiting for when the context ends.
 func Open(ctx context.Context, nc *nats.Conn, opts Options) (*Store, error) {
 	s := newStore(nc, opts)
+	if err := checkServer(nc.ConnectedServerVersion()); err != nil {
+		return nil, fmt.Errorf("open bucket %q: %w", s.bucket, err)
+	}
 	if err := s.Ensure(ctx); err != nil {
 		return nil, err
 	}
@@ -125,11 +133,17 @@ func Bind(ctx context.Context, nc *nats.Conn, opts Options) (*Store, error) {
 func newStore(nc *nats.Conn, opts Options) *Store {
 	opts.Check = cmp.Or(opts.Check, 5*time.Second)
 	bucket := "regent_" + opts.Cluster
+	prefix := "$KV." + bucket + "."
+	put := prefix
+	if opts.APIPrefix != "" {
+		put = opts.APIPrefix + "." + prefix
+	}
 	return &Store{
 		opts:   opts,
 		bucket: bucket,
 		stream: "KV_" + bucket,
-		prefix: "$KV." + bucket + ".",
+		prefix: prefix,
+		put:    put,
 		api: api{
 			nc:      nc,
 			prefix:  cmp.Or(opts.APIPrefix, "$JS.API"),
@@ -269,8 +283,13 @@ func (s *Store) check(ctx context.Context) error {
 		return fmt.Errorf("%w: %s", ErrForeignBucket, strings.Join(d, "; "))
 	}
 	s.mu.Lock()
+	first := s.replicas == 0
 	s.replicas = info.Config.Replicas
 	s.mu.Unlock()
+	if first && s.opts.Doubt != nil && s.opts.Replicas == 0 && info.Config.Replicas == 1 && info.Cluster != nil && info.Cluster.Name != "" {
+		s.opts.Doubt("the bucket has one replica in a cluster of NATS servers: without "+info.Cluster.Leader+" nothing starts, and what runs stops",
+			"with three servers: nats stream edit "+s.stream+" --replicas 3")
+	}
 	return nil
 }
 

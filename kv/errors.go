@@ -34,6 +34,8 @@ var (
 	ErrOtherCookie = errors.New("bucket belongs to a cluster with another cookie")
 	// ErrTooFewServers: the replicas asked for don't fit the servers there are.
 	ErrTooFewServers = errors.New("not enough JetStream servers for the replicas")
+	// ErrOldServer: the server is older than what this was written for.
+	ErrOldServer = errors.New("NATS server is too old")
 	// ErrNoSpace: the servers or the account have no room left.
 	ErrNoSpace = errors.New("JetStream has no room left")
 	// ErrTooLarge: the value is larger than MaxValue; it was not sent.
@@ -113,9 +115,10 @@ var hints = []struct {
 	err  error
 	hint string
 }{
-	{ErrNoRights, "give this user publish and subscribe rights for $JS.API.>, $KV.> and its inbox (see the server's log)"},
+	{ErrNoRights, "give this user the permissions that docs/deploy.md lists, and regent cookie creds --stanza prints"},
+	{ErrOldServer, "upgrade the NATS servers to " + serverMin + " or later"},
 	{ErrNoJetStream, "start the NATS servers with JetStream (jetstream {} in the configuration, or -js), and enable it for this account"},
-	{ErrForeignBucket, "choose another --cluster name, or remove the bucket if nothing needs it"},
+	{ErrForeignBucket, "if it is this cluster's, put its settings back with nats stream edit; else choose another --cluster name, or remove it"},
 	{ErrOtherCookie, "use this cluster's cookie, or choose another --cluster name"},
 	{ErrTooFewServers, "start the missing JetStream servers; replicas need as many servers as there are replicas"},
 	{ErrNoSpace, "free disk space on the servers, or raise the limits of JetStream or of this account"},

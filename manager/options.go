@@ -41,6 +41,18 @@ type Options struct {
 	Server string
 	Creds  string
 
+	// Login is what else an external NATS asks for: keys, user and password, TLS
+	// files. If neither it nor Creds nor the URL says who we are, the key that
+	// follows from the cookie is shown, of which the server may know the public
+	// half.
+	Login Login
+
+	// JetStream is the prefix of JetStream's API on an external NATS, where it
+	// is not the usual one: that of the domain D is "$JS.D.API". InboxPrefix is
+	// where replies go, where it is not _INBOX.
+	JetStream   string
+	InboxPrefix string
+
 	DataDir       string // default: $XDG_STATE_HOME/regent/NAME
 	Listen        string // what the client port binds; default: its address in the port map
 	ClusterListen string // likewise the route port

@@ -25,6 +25,8 @@ type (
 	Config = config.Config
 	// Cookie is the secret that all nodes of a cluster share.
 	Cookie = cred.Cookie
+	// Login is how to show an external NATS who we are.
+	Login = cred.Login
 	// NodeName is name@host (OTP: node()).
 	NodeName = node.Name
 	// App is the name of an app (OTP: the application's atom).

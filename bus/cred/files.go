@@ -14,6 +14,7 @@ const (
 	FileCA    = "ca"
 	FileCert  = "cert"
 	FileKey   = "key"
+	FileNKey  = "nkey" // of WriteNKey
 )
 
 // WriteCreds writes what any NATS client needs to connect as u to url: the

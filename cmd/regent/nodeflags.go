@@ -29,8 +29,8 @@ type nodeFlags struct {
 	listen, clusterListen string
 	newCluster            bool
 	hosts                 []string
-	server                string
-	creds                 string
+	server, context       string
+	login                 loginFlags
 	warden                string
 	start                 []string
 	logFormat, logLevel   string
@@ -52,7 +52,8 @@ func (f *nodeFlags) bind(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.hosts, "host", nil, "`NAME=ADDR`: where a node's host part is found; repeatable")
 	fs.BoolVar(&f.newCluster, "new-cluster", false, "no other node of this cluster runs: don't wait for memories of an older one")
 	fs.StringVar(&f.server, "server", "", "`URL` of an external NATS; none is embedded then")
-	fs.StringVar(&f.creds, "creds", "", "credentials `FILE` for an external NATS")
+	fs.StringVar(&f.context, "context", "", "nats CLI context `NAME` of an external NATS")
+	f.login.bind(fs, "(default: the cookie's key)")
 	fs.StringVar(&f.warden, "warden", string(manager.WardenAuto), "`MODE` of the process that ends what a killed node leaves behind: auto, off or require")
 	fs.StringVar(&f.logFormat, "log-format", "text", "`FORMAT` of the log: text or json")
 	fs.StringVar(&f.logLevel, "log-level", "info", "least `LEVEL` that is logged: debug, info, warn or error")
@@ -65,10 +66,10 @@ func (f *nodeFlags) options(out, errOut io.Writer) (*NodeOptions, error) {
 	o := &NodeOptions{
 		Config: f.config, Cookie: CookieSource{File: f.cookieFile, Insecure: f.insecureCookie},
 		Hidden: f.hidden, DataDir: f.data, Listen: f.listen, ClusterListen: f.clusterListen,
-		NewCluster: f.newCluster, Server: f.server, Creds: f.creds,
+		NewCluster: f.newCluster,
 		LogFormat: f.logFormat, Stdout: out, Stderr: errOut,
 	}
-	for _, step := range []func(*NodeOptions) error{f.setName, f.setCluster, f.setDataDir, f.checkAddresses, f.setHosts, f.setStart, f.setWarden, f.setLog} {
+	for _, step := range []func(*NodeOptions) error{f.setName, f.setCluster, f.setDataDir, f.checkAddresses, f.setHosts, f.setStart, f.setWarden, f.setLog, f.setServer} {
 		if err := step(o); err != nil {
 			return nil, usage("node", "%w", err)
 		}

@@ -31,9 +31,8 @@ type NodeOptions struct {
 	NewCluster    bool   // no other node of this cluster runs
 	Hosts         []config.Host
 
-	Server string // URL of an external NATS; "": embedded
-	Creds  string // file
-	Warden manager.WardenMode
+	External external // an external NATS; without URL: embedded
+	Warden   manager.WardenMode
 
 	Start []StartReq
 	Eval  []EvalCall

@@ -31,7 +31,7 @@ func runNode(ctx context.Context, o NodeOptions) error {
 	unsetSecrets()
 	node, err := manager.New(manager.Options{
 		Name: string(o.Name), Cluster: string(o.Cluster), Config: cfg, Cookie: cookie, Hidden: o.Hidden,
-		Server: o.Server, Creds: o.Creds, Warden: o.Warden,
+		Server: o.External.url, Login: o.External.login, JetStream: o.External.apiPrefix, InboxPrefix: o.External.inbox, Warden: o.Warden,
 		DataDir: o.DataDir, Listen: o.Listen, ClusterListen: o.ClusterListen, NewCluster: o.NewCluster,
 		Start: startRequests(o.Start), Version: thisVersion().Version, Logger: log, Output: outputTo(o.Stdout),
 	})

@@ -67,7 +67,7 @@ func (f *nodeFlags) options(out, errOut io.Writer) (*NodeOptions, error) {
 		Config: f.config, Cookie: CookieSource{File: f.cookieFile, Insecure: f.insecureCookie},
 		Hidden: f.hidden, DataDir: f.data, Listen: f.listen, ClusterListen: f.clusterListen,
 		NewCluster: f.newCluster,
-		LogFormat: f.logFormat, Stdout: out, Stderr: errOut,
+		LogFormat:  f.logFormat, Stdout: out, Stderr: errOut,
 	}
 	for _, step := range []func(*NodeOptions) error{f.setName, f.setCluster, f.setDataDir, f.checkAddresses, f.setHosts, f.setStart, f.setWarden, f.setLog, f.setServer} {
 		if err := step(o); err != nil {

@@ -1,0 +1,90 @@
+//go:build linux
+
+package external
+
+import (
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/seed7529eb29/regent/tests/natscli"
+)
+
+// cli is the nats CLI beside a world, with the contexts that "cookie creds"
+// makes.
+type cli struct {
+	*world
+	nats, url, context string
+}
+
+func newCLI(w *world, url string) *cli {
+	w.t.Helper()
+	c := &cli{world: w, nats: natscli.Path(w.t), url: url, context: "regent"}
+	w.must("cookie", "creds", "--server", url, "--context", "regent")
+	return c
+}
+
+// output is what a command of the nats CLI prints.
+func (c *cli) output(args ...string) string {
+	c.t.Helper()
+	cmd := exec.CommandContext(c.t.Context(), c.nats, append([]string{"--context", c.context}, args...)...)
+	cmd.Dir, cmd.Env = c.dir, append(c.environ(), "XDG_CONFIG_HOME="+c.path(".config"))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		c.t.Errorf("nats %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// shows runs a command whose output has to match each of patterns.
+func (c *cli) shows(args []string, patterns ...string) {
+	c.t.Helper()
+	out := c.output(args...)
+	for _, p := range patterns {
+		if !regexp.MustCompile(p).MatchString(out) {
+			c.t.Errorf("nats %s: no %q in\n%s", strings.Join(args, " "), p, out)
+		}
+	}
+}
+
+// system looks at the servers with the system account of the stanza.
+func (c *cli) system() {
+	c.t.Helper()
+	c.must("cookie", "creds", "--server", c.url, "--context", "regent-sys", "--system")
+	sys := &cli{world: c.world, nats: c.nats, url: c.url, context: "regent-sys"}
+	sys.shows([]string{"server", "ls"}, `alone `)
+	sys.shows([]string{"server", "report", "jetstream"}, `alone `)
+}
+
+// TestNATSCLI: what docs/nats-cli.md shows of an embedded cluster is the same
+// on an external one, with the user that a server there has for people.
+func TestNATSCLI(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, withJetStream)
+	w := newWorld(t, "", "node1")
+	n := w.node("node1", "--server", s.url(""))
+	w.waitUp(connect(t, s.url("")), "node1")
+	w.must("start", app, "--on", "node1@lxw", "--server", s.url(""))
+	w.context("regent", `{"description":"","url":"`+s.url("")+`"}`)
+	c := &cli{world: w, nats: natscli.Path(t), url: s.url(""), context: "regent"}
+
+	c.shows([]string{"kv", "ls"}, `regent_default .* regent cluster default: sessions \(node\.\*\) and ownership \(app\.\*\)`)
+	c.shows([]string{"kv", "ls", "regent_default"}, `(?m)^app\.myapp$`, `(?m)^node\.node1=40lxw$`)
+	c.shows([]string{"kv", "get", "regent_default", "app.myapp", "--raw"}, `^\{"owner":"node1@lxw","epoch":1,`)
+	c.shows([]string{"kv", "history", "regent_default", "app.myapp"}, `app\.myapp .* PUT .* \{"owner":"node1`)
+	c.shows([]string{"stream", "ls"}, `regent_default_events .* regent cluster default: history of transitions`)
+	c.shows([]string{"stream", "info", "KV_regent_default"}, `regent\.default\.kv\.>`)
+	c.shows([]string{"sub", "--stream", "regent_default_events", "--last-per-subject", "--wait", "2s", "regent.default.event.*.myapp"}, `"type":"app_started","app":"myapp"`)
+	c.shows([]string{"sub", "regent.default.hb.>", "--count", "1"}, `\{"v":1,"node":"node1@lxw",`)
+	c.shows([]string{"micro", "ls"}, `regent .* distributed applications: node node1@lxw`)
+	c.shows([]string{"micro", "info", "regent"}, `node: node1@lxw`, `cluster: default`)
+	c.shows([]string{"micro", "stats", "regent"}, `(?i)status`)
+	c.shows([]string{"micro", "ping", "regent"}, `regent`)
+	c.shows([]string{"req", "regent.default.api.node1=40lxw.status", "", "--raw"}, `"schema":1,"cluster":"default","node":"node1@lxw"`, `"mode":"external"`)
+	c.shows([]string{"req", "regent.default.api.node1=40lxw.start", `{"app":"myapp"}`}, `"code":409,"error":"already started: myapp"`)
+	c.shows([]string{"req", "regent.default.api.node1=40lxw.start", `not json`}, `"code":400,`)
+	if code := n.terminate(); code != 0 {
+		t.Errorf("node1 ended with %d after SIGTERM", code)
+	}
+}

@@ -23,7 +23,8 @@ type Options struct {
 	Cluster string // name of the cluster; required
 	Node    string // who opens it: stands in identity and probe, for people
 
-	// Replicas of the bucket: 1, 3 or 5. 0 takes an existing bucket as it is,
+	// Replicas of the bucket: 1, 3 or 5. An existing one with fewer is taken as
+	// it is, see Grow; one with more is refused. 0 takes any existing bucket,
 	// and makes a new one with 3, or with 1 where there are fewer than three
 	// servers: at once on a server that is not clustered, else after WaitFor.
 	Replicas int
@@ -321,7 +322,7 @@ func differences(got, want jetstream.StreamConfig, replicas bool) []string {
 	diff("mirror", got.Mirror != nil, false)
 	diff("sources", len(got.Sources), 0)
 	diff("subject_transform", got.SubjectTransform != nil, false)
-	if replicas {
+	if replicas && got.Replicas > want.Replicas {
 		diff("num_replicas", got.Replicas, want.Replicas)
 	}
 	return d

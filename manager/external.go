@@ -3,6 +3,7 @@ package manager
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -95,8 +96,9 @@ func (p *parts) forbidden(what string) {
 		return
 	}
 	n.log.Error("the NATS server forbids what a node needs", "server_says", what)
-	if !strings.Contains(what, "Subscription") && !strings.Contains(what, `"regent.`) {
-		return // somebody's inbox; what the bucket needs is found when it is opened
+	ours := func(prefix string) bool { return strings.Contains(what, `"`+prefix) }
+	if !strings.Contains(what, "Subscription") && !slices.ContainsFunc([]string{"regent.", "$KV.", "$JS."}, ours) {
+		return // somebody's inbox
 	}
 	n.mu.Lock()
 	a := n.agent

@@ -3,6 +3,7 @@ package cred
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -17,9 +18,10 @@ type Role int
 
 // Roles.
 const (
-	NodeRole   Role = iota // a node, its warden, and what Keeper may do
+	NodeRole   Role = iota // a node and its warden
 	ClientRole             // the command line: look, start, stop, move
-	KeeperRole             // the command line with backup and restore
+	KeeperRole             // likewise, with backup, restore and all of doctor
+	LookRole               // the command line, and the nats CLI as docs/nats-cli.md shows it
 )
 
 // Least are the permissions of role in cluster. apiPrefix is that of JetStream,
@@ -56,20 +58,33 @@ func Least(role Role, cluster, apiPrefix, inbox string) Permissions {
 		Publish:   append([]string{subjects + ".api.>", subjects + ".node.*.ping", "$SRV.INFO.regent"}, read...),
 		Subscribe: []string{inbox + ".>", subjects + ".event.>"},
 	}
-	if role == KeeperRole {
+	switch role {
+	case KeeperRole:
 		p.Publish = append(p.Publish, put)
+	case LookRole:
+		p.Publish = append(p.Publish, "$SRV.>", api+".INFO", api+".STREAM.NAMES", api+".STREAM.LIST", "$JS.FC.>")
+		for _, name := range []string{stream, events} {
+			for _, verb := range []string{"CREATE", "INFO", "DELETE", "MSG.NEXT"} {
+				p.Publish = append(p.Publish, api+".CONSUMER."+verb+"."+name+".>")
+			}
+			p.Publish = append(p.Publish, api+".CONSUMER.CREATE."+name)
+		}
+		p.Subscribe = append(p.Subscribe, subjects+".>")
 	}
 	return p
 }
 
 // Stanza is what the configuration of an external server needs to know this
 // cluster's nodes: the public half of the key that follows from the cookie, and
-// what it may do. With system it is two accounts, of which the second sees the
-// servers.
+// what it may do: be a node, keep the cluster, and look at it. With system it is
+// two accounts, of which the second sees the servers.
 func (a *Authority) Stanza(apiPrefix string, system bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# cluster %s, cookie fingerprint %s\n", a.cluster, a.fingerprint)
-	user := userText(a.PublicKey(App), Least(NodeRole, a.cluster, apiPrefix, ""))
+	may := Least(NodeRole, a.cluster, apiPrefix, "")
+	look := Least(LookRole, a.cluster, apiPrefix, "")
+	may.Publish, may.Subscribe = union(may.Publish, look.Publish), union(may.Subscribe, look.Subscribe)
+	user := userText(a.PublicKey(App), may)
 	if !system {
 		fmt.Fprintf(&b, "authorization {\n  users: [\n%s  ]\n}\n", indent(user, "    "))
 		return b.String()
@@ -77,6 +92,16 @@ func (a *Authority) Stanza(apiPrefix string, system bool) string {
 	fmt.Fprintf(&b, "accounts {\n  REGENT {\n    jetstream: enabled\n    users: [\n%s    ]\n  }\n", indent(user, "      "))
 	fmt.Fprintf(&b, "  SYS {\n    users: [\n      { nkey: %s }\n    ]\n  }\n}\nsystem_account: SYS\n", a.PublicKey(System))
 	return b.String()
+}
+
+// union is a with what is only in b.
+func union(a, b []string) []string {
+	for _, s := range b {
+		if !slices.Contains(a, s) {
+			a = append(a, s)
+		}
+	}
+	return a
 }
 
 func userText(key string, p Permissions) string {

@@ -47,19 +47,24 @@ func configHome() (string, error) {
 	return filepath.Join(home, ".config"), nil
 }
 
-// loadContext reads a context as the nats CLI and orbit.go/natscontext do: by
-// its name or by the absolute path of its file. Paths in it are complete.
+// contextPath is the file of a context: by its name, or by its absolute path.
+func contextPath(name string) (string, error) {
+	if filepath.IsAbs(name) {
+		return name, nil
+	}
+	if strings.Contains(name, "..") || strings.ContainsAny(name, `/\`) {
+		return "", errors.New("not the name of a context")
+	}
+	config, err := configHome()
+	return filepath.Join(config, "nats", "context", name+".json"), err
+}
+
+// loadContext reads a context as the nats CLI and orbit.go/natscontext do.
+// Paths in it are complete.
 func loadContext(name string) (natscontext.Settings, error) {
-	path := name
-	if !filepath.IsAbs(name) {
-		if strings.Contains(name, "..") || strings.ContainsAny(name, `/\`) {
-			return natscontext.Settings{}, errors.New("not the name of a context")
-		}
-		config, err := configHome()
-		if err != nil {
-			return natscontext.Settings{}, err
-		}
-		path = filepath.Join(config, "nats", "context", name+".json")
+	path, err := contextPath(name)
+	if err != nil {
+		return natscontext.Settings{}, err
 	}
 	s, err := readContext(path)
 	switch {

@@ -224,7 +224,11 @@ func (t *target) dialContext(l *link) error {
 	if _, err := loadContext(t.context); err != nil {
 		return usage("--context "+t.context, "%w", err)
 	}
-	nc, settings, err := natscontext.Connect(t.context, append(opts, more...)...)
+	path, err := contextPath(t.context)
+	if err != nil {
+		return usage("--context "+t.context, "%w", err)
+	}
+	nc, settings, err := natscontext.Connect(path, append(opts, more...)...)
 	switch {
 	case err != nil && bus.Refuses(err):
 		return &ExitError{Code: exitRefused, What: "connect", Err: err, Hint: "check the credentials of nats context " + t.context}

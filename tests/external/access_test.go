@@ -112,10 +112,14 @@ func TestCookieKey(t *testing.T) {
 	if _, errOut, code := theirs.run("status", "--server", s.url("")); code != 4 {
 		t.Errorf("a client with another cookie ended with %d:\n%s", code, errOut)
 	}
+	ours.must("start", app, "--on", "node1@lxw", "--server", s.url(""))
 	c := newCLI(ours, s.url(""))
-	c.shows([]string{"kv", "ls"}, `regent_default `)
+	c.everything()
+	c.watches()
 	c.system()
-	ours.lives(n, "--server", s.url(""))
+	if code := n.terminate(); code != 0 {
+		t.Errorf("node1 ended with %d after SIGTERM", code)
+	}
 	beside.lives(neighbour, "--server", s.url(""))
 }
 
@@ -217,18 +221,19 @@ func TestLeafAndDomain(t *testing.T) {
 	}
 }
 
-// TestLeafWithoutJetStream: a leaf that has none hands on to the hub.
+// TestLeafWithoutJetStream: a leaf that has none hands on to the domain of the
+// hub.
 func TestLeafWithoutJetStream(t *testing.T) {
 	t.Parallel()
 	p := ports(t, 1)
-	hub := newServer(t, "hub", withJetStream+fmt.Sprintf("leafnodes { listen: \"127.0.0.1:%d\" }\n", p[0]))
+	hub := newServer(t, "hub", strings.Replace(withJetStream, "{", "{ domain: hub,", 1)+fmt.Sprintf("leafnodes { listen: \"127.0.0.1:%d\" }\n", p[0]))
 	hub.boot()
 	hub.waitHealthy()
 	leaf := newServer(t, "leaf", fmt.Sprintf("leafnodes { remotes: [ { url: \"nats://127.0.0.1:%d\" } ] }\n", p[0]))
 	leaf.boot()
 	leaf.waitHealthy()
 	w := newWorld(t, "", "node1")
-	n := w.node("node1", "--server", leaf.url(""))
+	n := w.node("node1", "--server", leaf.url(""), "--js-domain", "hub")
 	w.waitUp(connect(t, hub.url("")), "node1")
-	w.lives(n, "--server", leaf.url(""))
+	w.lives(n, "--server", leaf.url(""), "--js-domain", "hub")
 }

@@ -3,10 +3,13 @@
 package external
 
 import (
+	"bufio"
+	"context"
 	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed7529eb29/regent/tests/natscli"
 )
@@ -29,7 +32,7 @@ func newCLI(w *world, url string) *cli {
 func (c *cli) output(args ...string) string {
 	c.t.Helper()
 	cmd := exec.CommandContext(c.t.Context(), c.nats, append([]string{"--context", c.context}, args...)...)
-	cmd.Dir, cmd.Env = c.dir, append(c.environ(), "XDG_CONFIG_HOME="+c.path(".config"))
+	cmd.Dir, cmd.Env = c.dir, c.environ()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		c.t.Errorf("nats %s: %v\n%s", strings.Join(args, " "), err, out)
@@ -68,7 +71,15 @@ func TestNATSCLI(t *testing.T) {
 	w.must("start", app, "--on", "node1@lxw", "--server", s.url(""))
 	w.context("regent", `{"description":"","url":"`+s.url("")+`"}`)
 	c := &cli{world: w, nats: natscli.Path(t), url: s.url(""), context: "regent"}
+	c.everything()
+	if code := n.terminate(); code != 0 {
+		t.Errorf("node1 ended with %d after SIGTERM", code)
+	}
+}
 
+// everything is what docs/nats-cli.md shows, of one node that runs the app.
+func (c *cli) everything() {
+	c.t.Helper()
 	c.shows([]string{"kv", "ls"}, `regent_default .* regent cluster default: sessions \(node\.\*\) and ownership \(app\.\*\)`)
 	c.shows([]string{"kv", "ls", "regent_default"}, `(?m)^app\.myapp$`, `(?m)^node\.node1=40lxw$`)
 	c.shows([]string{"kv", "get", "regent_default", "app.myapp", "--raw"}, `^\{"owner":"node1@lxw","epoch":1,`)
@@ -78,13 +89,34 @@ func TestNATSCLI(t *testing.T) {
 	c.shows([]string{"sub", "--stream", "regent_default_events", "--last-per-subject", "--wait", "2s", "regent.default.event.*.myapp"}, `"type":"app_started","app":"myapp"`)
 	c.shows([]string{"sub", "regent.default.hb.>", "--count", "1"}, `\{"v":1,"node":"node1@lxw",`)
 	c.shows([]string{"micro", "ls"}, `regent .* distributed applications: node node1@lxw`)
-	c.shows([]string{"micro", "info", "regent"}, `node: node1@lxw`, `cluster: default`)
+	c.shows([]string{"micro", "info", "regent"}, `node: node1@lxw`, `regent\.(default|beside)\.api\.node1=40lxw\.status`)
 	c.shows([]string{"micro", "stats", "regent"}, `(?i)status`)
 	c.shows([]string{"micro", "ping", "regent"}, `regent`)
 	c.shows([]string{"req", "regent.default.api.node1=40lxw.status", "", "--raw"}, `"schema":1,"cluster":"default","node":"node1@lxw"`, `"mode":"external"`)
 	c.shows([]string{"req", "regent.default.api.node1=40lxw.start", `{"app":"myapp"}`}, `"code":409,"error":"already started: myapp"`)
 	c.shows([]string{"req", "regent.default.api.node1=40lxw.start", `not json`}, `"code":400,`)
-	if code := n.terminate(); code != 0 {
-		t.Errorf("node1 ended with %d after SIGTERM", code)
+}
+
+// watches: "kv watch" prints what there is and then waits for more.
+func (c *cli) watches() {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, c.nats, "--context", c.context, "kv", "watch", "regent_default", "app.>")
+	cmd.Dir, cmd.Env = c.dir, c.environ()
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
 	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer func() { _, _ = cmd.Process.Kill(), cmd.Wait() }()
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if strings.Contains(lines.Text(), `{"owner":"node1@lxw"`) {
+			return
+		}
+	}
+	c.t.Errorf("nats kv watch ended without a record of the app: %v", lines.Err())
 }

@@ -325,12 +325,15 @@ const externalWait = 10 * time.Second
 func (p *parts) storeOptions() kv.Options {
 	n := p.node
 	o := kv.Options{
-		Cluster: n.opts.Cluster, Node: n.opts.Name, Fingerprint: n.plan.authority.Fingerprint(),
+		Cluster: n.opts.Cluster, Node: n.opts.Name,
 		Alternate: p.conn.Alternate, Recreate: true, Replicas: max(len(n.plan.voters), 1), APIPrefix: n.opts.JetStream,
 		Doubt: func(what, hint string) { n.log.Warn(what, "hint", hint) },
 	}
 	if n.plan.external {
 		o.Replicas, o.WaitFor = 0, externalWait
+		// The nodes' own servers let in nobody with another cookie, and the bucket
+		// outlives the one that it was made with.
+		o.Fingerprint = n.plan.authority.Fingerprint()
 	}
 	return o
 }

@@ -3,6 +3,7 @@
 package external
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed7529eb29/regent/manager/status"
 	"github.com/seed7529eb29/regent/tests/natscli"
 )
 
@@ -112,11 +114,23 @@ func (v *voters) remove(path string) {
 	}
 }
 
-// epoch is that of the last start.
-func (w *world) epoch() uint64 {
+// epoch is that of the app's record, as a node at url tells it.
+func (w *world) epoch(url string) uint64 {
 	w.t.Helper()
-	all := w.starts()
-	return all[len(all)-1].epoch
+	var doc status.Document
+	if err := json.Unmarshal([]byte(w.must("status", "--json", "--server", url)), &doc); err != nil || len(doc.Apps) != 1 {
+		w.t.Fatalf("status: %+v, %v", doc, err)
+	}
+	return uint64(doc.Apps[0].Epoch)
+}
+
+// restarted waits until the app runs with a higher epoch, and has seen it.
+func (w *world) restarted(url string, before uint64) {
+	w.t.Helper()
+	within(w.t, 30*time.Second, fmt.Sprintf("the app runs with an epoch above %d", before), func() bool {
+		all := w.starts()
+		return w.epoch(url) > before && all[len(all)-1].epoch == w.epoch(url)
+	})
 }
 
 // TestMoveToExternal: from servers inside the nodes to a NATS that is there
@@ -130,7 +144,7 @@ func TestMoveToExternal(t *testing.T) {
 	v.must("start", app, "--all", "--server", v.tls("node1"))
 	v.must("takeover", app, "--to", "node2@lxw", "--server", v.tls("node1"))
 	v.must("backup", v.path("cluster.json"), "--server", v.tls("node1"))
-	before := v.epoch()
+	before := v.epoch(v.tls("node1"))
 	v.stopAll()
 	for _, name := range three {
 		v.remove(v.data(name))
@@ -150,12 +164,7 @@ func TestMoveToExternal(t *testing.T) {
 		t.Errorf("a second restore:\n%s", out)
 	}
 	v.must("start", app, "--all", "--server", s.url(""))
-	if after := v.epoch(); after <= before {
-		t.Errorf("epoch %d after the move, %d before", after, before)
-	}
-	if last := v.starts(); last[len(last)-1].kind != "normal" && last[len(last)-1].kind != "failover" {
-		t.Errorf("started as %v", last)
-	}
+	v.restarted(s.url(""), before)
 	v.stopAll()
 }
 
@@ -170,7 +179,7 @@ func TestOneVoterToThree(t *testing.T) {
 	v.must("start", app, "--all", "--server", v.tls("node1"))
 	v.must("takeover", app, "--to", "node2@lxw", "--server", v.tls("node1"))
 	v.must("backup", v.path("cluster.json"), "--server", v.tls("node1"))
-	before := v.epoch()
+	before := v.epoch(v.tls("node1"))
 	v.stopAll()
 
 	v.configure(three...)
@@ -184,9 +193,7 @@ func TestOneVoterToThree(t *testing.T) {
 	v.healthy("node2", 3, three...)
 	v.must("restore", v.path("cluster.json"), "--server", v.tls("node2"))
 	v.must("start", app, "--all", "--server", v.tls("node2"))
-	if after := v.epoch(); after <= before {
-		t.Errorf("epoch %d with three voters, %d before", after, before)
-	}
+	v.restarted(v.tls("node2"), before)
 	v.stopAll()
 }
 
@@ -200,13 +207,14 @@ func TestThreeVotersToFive(t *testing.T) {
 	v.boot(five)
 	v.healthy("node1", 3, five...)
 	v.must("start", app, "--all", "--server", v.tls("node1"))
-	before := v.epoch()
+	before := v.epoch(v.tls("node1"))
 	v.stopAll()
 
 	v.configure(five...)
 	v.boot(five, "--start", app)
 	v.healthy("node4", 5, five...)
-	within(t, 30*time.Second, "the app runs again", func() bool { return v.epoch() > before })
+	v.restarted(v.tls("node4"), before)
+	v.current("node4", 5)
 	// Two of the first three may go now.
 	v.nodes["node2"].kill()
 	v.nodes["node3"].kill()
@@ -234,7 +242,7 @@ func TestVoterReplaced(t *testing.T) {
 	v.remove(v.data("node3"))
 	v.boot([]string{"node3"}, "--start", app)
 	v.healthy("node3", 3, three...)
-	v.current("node1")
+	v.current("node1", 3)
 	if now := v.starts(); !slices.Equal(now, first) || !now[0].alive() {
 		t.Fatalf("the app moved: %v", now)
 	}
@@ -249,17 +257,17 @@ func TestVoterReplaced(t *testing.T) {
 		}
 		v.boot([]string{name}, "--start", app)
 		v.healthy(name, 3, three...)
-		v.current(name)
+		v.current(name, 3)
 	}
 	v.stopAll()
 }
 
 // current waits until all servers have everything.
-func (v *voters) current(asked string) {
+func (v *voters) current(asked string, servers int) {
 	v.t.Helper()
 	within(v.t, 60*time.Second, "all servers have everything", func() bool {
 		out, _, code := v.run("doctor", "--server", v.tls(asked))
-		return code == 0 && strings.Contains(out, "bucket regent_default has its settings and 3 replicas")
+		return code == 0 && strings.Contains(out, fmt.Sprintf("bucket regent_default has its settings and %d replicas", servers))
 	})
 }
 
@@ -273,7 +281,7 @@ func TestVoterRenamed(t *testing.T) {
 	v.boot(three)
 	v.healthy("node1", 3, three...)
 	v.must("start", app, "--all", "--server", v.tls("node1"))
-	before := v.epoch()
+	before := v.epoch(v.tls("node1"))
 	v.stopAll()
 	v.remove(v.data("node3"))
 
@@ -283,11 +291,43 @@ func TestVoterRenamed(t *testing.T) {
 	v.must("cookie", "creds", "--server", v.tls("node1"), "--context", "regent-sys", "--system")
 	c := &cli{world: v.world, nats: nats, context: "regent-sys"}
 	within(t, 30*time.Second, "the old name is offline in JetStream's group", func() bool {
-		return strings.Contains(c.output("server", "report", "jetstream"), "node3@lxw")
+		out := c.output("server", "report", "jetstream")
+		t.Log(out)
+		return strings.Contains(out, "node3@lxw")
 	})
 	c.output("server", "cluster", "peer-remove", "node3@lxw", "--force")
 	v.healthy("node4", 3, now...)
-	v.current("node4")
-	within(t, 30*time.Second, "the app runs again", func() bool { return v.epoch() > before })
+	v.current("node4", 3)
+	v.restarted(v.tls("node4"), before)
+	v.stopAll()
+}
+
+// TestCookieReplaced: all nodes are restarted with another cookie. The records
+// stay, and the old cookie is refused.
+func TestCookieReplaced(t *testing.T) {
+	t.Parallel()
+	v := newVoters(t, three...)
+	v.configure(three...)
+	v.boot(three)
+	v.healthy("node1", 3, three...)
+	v.must("start", app, "--all", "--server", v.tls("node1"))
+	before := v.epoch(v.tls("node1"))
+	v.stopAll()
+	old, err := os.ReadFile(v.path("cookie"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.write("cookie", "another-cookie-abcdefg-9876543210\n")
+	v.remove(v.path("cookie.keys"))
+	v.boot(three, "--start", app)
+	v.healthy("node1", 3, three...)
+	v.restarted(v.tls("node1"), before)
+	if out := v.must("events", "--app", app, "--server", v.tls("node1")); !strings.Contains(out, fmt.Sprintf("epoch %d ", before)) && !strings.Contains(out, fmt.Sprintf("epoch %d\n", before)) {
+		t.Errorf("the history begins with the new cookie:\n%s", out)
+	}
+	v.write("cookie", string(old))
+	if _, errOut, code := v.run("status", "--server", v.tls("node1")); code != 4 {
+		t.Errorf("the old cookie ended with %d:\n%s", code, errOut)
+	}
 	v.stopAll()
 }

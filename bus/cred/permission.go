@@ -35,10 +35,7 @@ func Least(role Role, cluster, apiPrefix, inbox string) Permissions {
 	if apiPrefix != "" {
 		put = api + "." + put
 	}
-	read := []string{
-		api + ".STREAM.INFO." + stream, api + ".STREAM.MSG.GET." + stream,
-		api + ".STREAM.INFO." + events, api + ".DIRECT.GET." + events,
-	}
+	read := []string{api + ".STREAM.INFO." + stream, api + ".STREAM.MSG.GET." + stream, api + ".STREAM.INFO." + events}
 	if role == NodeRole {
 		p := Permissions{
 			Publish: append([]string{
@@ -55,7 +52,7 @@ func Least(role Role, cluster, apiPrefix, inbox string) Permissions {
 		return p
 	}
 	p := Permissions{
-		Publish:   append([]string{subjects + ".api.>", subjects + ".node.*.ping", "$SRV.INFO.regent"}, read...),
+		Publish:   append([]string{subjects + ".api.>", subjects + ".node.*.ping", "$SRV.INFO.regent", api + ".DIRECT.GET." + events}, read...),
 		Subscribe: []string{inbox + ".>", subjects + ".event.>"},
 	}
 	switch role {
@@ -94,22 +91,33 @@ func (a *Authority) Stanza(apiPrefix string, system bool) string {
 	return b.String()
 }
 
-// union is a with what is only in b.
+// union is a with what b allows beyond it.
 func union(a, b []string) []string {
 	for _, s := range b {
-		if !slices.Contains(a, s) {
+		if !slices.ContainsFunc(a, func(have string) bool { return covers(have, s) }) {
 			a = append(a, s)
 		}
 	}
 	return a
 }
 
+// covers reports whether one subject allows all that another does.
+func covers(have, want string) bool {
+	prefix, all := strings.CutSuffix(have, ">")
+	return have == want || all && strings.HasPrefix(want, prefix)
+}
+
 func userText(key string, p Permissions) string {
-	return fmt.Sprintf("{ nkey: %s\n  permissions: {\n    publish: { allow: %s\n               deny: %s }\n    subscribe: { allow: %s }\n  }\n}\n",
+	return fmt.Sprintf("{ nkey: %s\n  permissions: {\n    publish: {\n      allow: %s\n      deny: %s\n    }\n    subscribe: %s\n  }\n}\n",
 		key, listText(p.Publish), listText(p.PublishDeny), listText(p.Subscribe))
 }
 
-func listText(subjects []string) string { return `["` + strings.Join(subjects, `", "`) + `"]` }
+func listText(subjects []string) string {
+	if len(subjects) == 1 {
+		return `"` + subjects[0] + `"`
+	}
+	return "[\n        \"" + strings.Join(subjects, "\"\n        \"") + "\"\n      ]"
+}
 
 func indent(text, by string) string {
 	return by + strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\n"+by) + "\n"

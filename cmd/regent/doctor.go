@@ -71,15 +71,14 @@ func (f *doctorFlags) run(cmd *cobra.Command) error {
 	}
 	ctx := cmd.Context()
 	checks := f.cookie()
-	cluster, store, ahead, known := f.lookAtCluster(ctx)
-	checks = append(checks, doctor.Clock(ahead, known)...)
+	seen := f.lookAtCluster(ctx)
+	checks = append(checks, doctor.Clock(seen.ahead, seen.clock)...)
 	checks = append(checks, doctor.Warden())
 	if self != "" || f.data != "" {
 		checks = append(checks, f.dataDir(self))
 	}
-	checks = append(checks, f.configuration(ctx, self, hosts)...)
-	checks = append(checks, cluster...)
-	checks = append(checks, store...)
+	checks = append(checks, f.configuration(ctx, self, hosts, seen.external)...)
+	checks = append(checks, seen.checks...)
 	report := doctor.NewReport(checks)
 	if f.json {
 		err = printJSON(cmd.OutOrStdout(), report)
@@ -152,7 +151,7 @@ func (f *doctorFlags) dataDir(self node.Name) doctor.Check {
 	return doctor.DataDir(dir)
 }
 
-func (f *doctorFlags) configuration(ctx context.Context, self node.Name, hosts []config.Host) []doctor.Check {
+func (f *doctorFlags) configuration(ctx context.Context, self node.Name, hosts []config.Host, external bool) []doctor.Check {
 	const name = "configuration"
 	if len(f.config) == 0 {
 		return []doctor.Check{{Name: name, Result: doctor.Skipped, Detail: "no --config was given"}}
@@ -165,7 +164,6 @@ func (f *doctorFlags) configuration(ctx context.Context, self node.Name, hosts [
 		return []doctor.Check{{Name: name, Result: doctor.Failed, Detail: err.Error(), Hint: "see: regent config check FILE"}}
 	}
 	c.OverrideHosts(hosts...)
-	external := f.server != "" || f.context != ""
 	checks := doctor.Config(c, self, external)
 	if external {
 		return checks
@@ -195,35 +193,52 @@ func resolved(host string) (string, error) {
 	return slices.Min(addrs), nil
 }
 
-// lookAtCluster looks at the nodes and at the bucket, and at how far the wall clock
-// is from the server's.
-func (f *doctorFlags) lookAtCluster(ctx context.Context) (nodes, store []doctor.Check, ahead time.Duration, known bool) {
+// seen is what can be seen of a cluster from here.
+type seen struct {
+	checks   []doctor.Check
+	external bool          // its servers are somebody else's, as far as is known
+	ahead    time.Duration // of the server's wall clock, if clock
+	clock    bool
+}
+
+// lookAtCluster looks at the nodes and at the bucket.
+func (f *doctorFlags) lookAtCluster(ctx context.Context) seen {
+	named := f.server != "" || f.context != ""
 	c, err := f.open(ctx, io.Discard)
 	if err != nil {
-		e, _ := errors.AsType[*ExitError](err)
-		check := doctor.Check{Name: "cluster", Result: doctor.Failed, Detail: err.Error()}
-		if e != nil {
-			check.Hint = e.Hint
-		}
-		if f.server == "" && f.context == "" && e != nil && e.Code == exitNoCluster {
-			check = doctor.Check{Name: "cluster", Result: doctor.Skipped, Detail: err.Error(), Hint: e.Hint}
-		}
-		return []doctor.Check{check}, nil, 0, false
+		return seen{checks: []doctor.Check{f.unreachable(named, err)}, external: named}
 	}
 	defer c.close()
 	bind, cancel := context.WithTimeout(ctx, reachMax)
 	defer cancel()
 	s, bindErr := kv.Bind(bind, c.nc, kv.Options{Cluster: string(c.link.cluster), APIPrefix: c.apiPrefix, Node: clientName, WaitFor: reachMax})
+	var got seen
 	if bindErr == nil {
 		if now, err := s.ServerTime(bind); err == nil {
-			ahead, known = time.Since(now), true
+			got.ahead, got.clock = time.Since(now), true
 		}
 	}
-	var doc *status.Document
-	if doc, err = c.status(ctx); err == nil || bindErr == nil {
-		nodes = doctor.Cluster(doc, err)
-	} else {
-		nodes = []doctor.Check{{Name: "cluster", Result: doctor.Warning, Detail: "no node answers", Hint: "NATS is there: start nodes"}}
+	doc, err := c.status(ctx)
+	switch {
+	case err == nil:
+		got.external = doc.Quorum.Mode == status.External
+		got.checks = doctor.Cluster(doc)
+	default:
+		got.external = named
+		got.checks = []doctor.Check{{Name: "nodes", Result: doctor.Warning, Detail: "none answers", Hint: "NATS is there: start nodes"}}
 	}
-	return nodes, doctor.Bucket(bind, s, bindErr), ahead, known
+	got.checks = append(got.checks, doctor.Bucket(bind, s, bindErr)...)
+	return got
+}
+
+// unreachable: nothing on this machine is no failure where nothing was named.
+func (f *doctorFlags) unreachable(named bool, err error) doctor.Check {
+	check := doctor.Check{Name: "cluster", Result: doctor.Failed, Detail: err.Error()}
+	if e, ok := errors.AsType[*ExitError](err); ok {
+		check.Hint = e.Hint
+		if !named && e.Code == exitNoCluster {
+			check.Result = doctor.Skipped
+		}
+	}
+	return check
 }

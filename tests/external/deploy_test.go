@@ -33,7 +33,7 @@ func TestDeploySingle(t *testing.T) {
 	t.Parallel()
 	w := sleepers(t, "node1", "node2")
 	s := newServer(t, "nats1", withJetStream)
-	tr := newTranscript(t, w, "regent ", regentPath+" ", "nats://nats.example:4222", s.url(""), "nats.conf", s.conf)
+	tr := newTranscript(t, w, "regent ", regentPath+" ", "nats://nats.example:4222", s.url(""), "nats.conf", s.conf, "~/.regent.cookie", w.path("cookie"))
 	tr.run("regent cookie creds --stanza")
 	tr.run("regent cookie creds --stanza >> nats.conf")
 	tr.typed("nats-server -c nats.conf")
@@ -58,7 +58,7 @@ func TestDeployOperator(t *testing.T) {
 	w.write("people.creds", string(newCreds(t, op.account, least(cred.KeeperRole, w.cluster))))
 	w.context("prod", fmt.Sprintf(`{"description":"","url":%q,"creds":%q}`, urls(servers), w.path("people.creds")))
 	const page = "nats://s1.example:4222,nats://s2.example:4222"
-	tr := newTranscript(t, w, "regent ", regentPath+" ", page, servers[0].url("")+","+servers[1].url(""))
+	tr := newTranscript(t, w, "regent ", regentPath+" ", page, servers[0].url("")+","+servers[1].url(""), "~/.regent.cookie", w.path("cookie"))
 	tr.begin("regent node --sname node1@lxw --config cluster.yaml --server " + page + " --creds node.creds --start myapp")
 	tr.begin("regent node --sname node2@lxw --config cluster.yaml --server " + page + " --creds node.creds --start myapp")
 	w.runsAt("node1@lxw", "--context", "prod")
@@ -96,7 +96,7 @@ func TestDeployMachines(t *testing.T) {
 	machines := newMachines(t, "a", "b", "c")
 	a, b := machines[0], machines[1]
 	config := firstYAML(t, "## Three machines, nothing else")
-	tr := newTranscript(t, a.w, "regent ", regentPath+" ", "~/.regent.cookie", a.w.path(".regent.cookie"))
+	tr := newTranscript(t, a.w, "regent ", regentPath+" ", "~/.regent.cookie", a.w.path(".regent.cookie"), "~/.local/state/", a.w.path("state")+"/")
 	on := func(m *computer) *transcript { tr.at = m; return tr }
 	for _, m := range machines {
 		m.w.write("cluster.yaml", config)
@@ -139,8 +139,8 @@ func newMachines(t *testing.T, names ...string) []*computer {
 		m := &computer{name: name, ns: id + "-" + name, w: newWorld(t, "", "node1")}
 		ip(t, "netns", "add", m.ns)
 		t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", m.ns).Run() })
-		ip(t, "-n", sw, "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", m.ns)
-		ip(t, "-n", sw, "link", "set", name, "master", "br0", "up")
+		ip(t, "-n", sw, "link", "add", "name", "to-"+name, "type", "veth", "peer", "name", "eth0", "netns", m.ns)
+		ip(t, "-n", sw, "link", "set", "to-"+name, "master", "br0", "up")
 		m.ip(t, "address", "add", fmt.Sprintf("10.0.0.%d/24", i+1), "dev", "eth0")
 		m.ip(t, "link", "set", "eth0", "up")
 		m.ip(t, "link", "set", "lo", "up")

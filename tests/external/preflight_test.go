@@ -119,7 +119,7 @@ func TestOneReplicaInACluster(t *testing.T) {
 	if said := n.said(); !strings.Contains(said, "one replica in a cluster") || !strings.Contains(said, "--replicas 3") {
 		t.Errorf("no warning about one replica:\n%s", said)
 	}
-	if out := w.must("doctor", "--server", urls(servers)); !strings.Contains(out, "has 1 replica") {
+	if out := w.must("doctor", "--server", urls(servers)); !strings.Contains(out, "has replicas 1") {
 		t.Errorf("doctor:\n%s", out)
 	}
 }

@@ -55,16 +55,13 @@ func replicas(bucket string, q kv.Quorum) Check {
 		return warning(name, "see what holds it up; one more and nothing can be written", "bucket %s: %s", bucket, strings.Join(behind, ", "))
 	case q.Servers < 3:
 		return warning(name, "three voters, or three NATS servers and replicas, survive the loss of one",
-			"bucket %s has %d replica, at %s: without it nothing starts, and what runs stops", bucket, q.Servers, q.Leader)
+			"bucket %s has replicas %d, at %s: without it nothing starts, and what runs stops", bucket, q.Servers, q.Leader)
 	}
 	return ok(name, "bucket %s has its settings and %d replicas, led by %s", bucket, q.Servers, q.Leader)
 }
 
 // Cluster looks at what a node says of all of them.
-func Cluster(d *status.Document, err error) []Check {
-	if err != nil {
-		return []Check{failed("cluster", "start a node, or say where they are with --server", "%v", err)}
-	}
+func Cluster(d *status.Document) []Check {
 	checks := []Check{quorum(d)}
 	versions := map[string]bool{}
 	var down []string
@@ -79,7 +76,7 @@ func Cluster(d *status.Document, err error) []Check {
 	if len(down) > 0 {
 		checks = append(checks, warning("nodes", "see: regent status", "%s", strings.Join(down, ", ")))
 	} else {
-		checks = append(checks, ok("nodes", "all %d are up or have left", len(d.Nodes)))
+		checks = append(checks, ok("nodes", "%d known, all up or left", len(d.Nodes)))
 	}
 	if len(versions) > 1 {
 		checks = append(checks, warning("versions", "bring all nodes to the same", "%d different ones run", len(versions)))
@@ -94,7 +91,7 @@ func Cluster(d *status.Document, err error) []Check {
 
 func quorum(d *status.Document) Check {
 	if d.Quorum.OK {
-		return ok("quorum", "as seen by %s: %d servers, %s", d.Node, d.Quorum.Servers, d.Quorum.Mode)
+		return ok("quorum", "as seen by %s: servers %d, %s", d.Node, d.Quorum.Servers, d.Quorum.Mode)
 	}
 	return failed("quorum", "start the missing ones: a majority must run and reach one another", "as seen by %s there is none", d.Node)
 }

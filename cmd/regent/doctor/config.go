@@ -16,7 +16,7 @@ import (
 
 // Config looks at what the files say for a node: self may be empty.
 func Config(c *config.Config, self node.Name, external bool) []Check {
-	checks := []Check{ok("configuration", "%d apps, nodes %s", len(c.Apps), names(c.Nodes()))}
+	checks := []Check{ok("configuration", "apps %d, nodes %s", len(c.Apps), names(c.Nodes()))}
 	for _, w := range c.Warnings {
 		checks = append(checks, warning("configuration", w.Hint, "%s: %s", w.Position, w.Message))
 	}

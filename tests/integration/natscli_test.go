@@ -84,10 +84,15 @@ func TestNATSCLI(t *testing.T) {
 	c.shows([]string{"sub", "regent.default.kv.>", "--count", "1"}, `\{"name":"node[123]@lxw","session":`)
 	c.shows([]string{"micro", "ls"}, `regent .* distributed applications: node node[123]@lxw`)
 	c.shows([]string{"micro", "info", "regent"}, `node: node[123]@lxw`, `cluster: default`, `regent\.default\.api\.node[123]=40lxw\.status`)
+	c.shows([]string{"micro", "stats", "regent"}, `(?i)status`)
+	c.shows([]string{"micro", "ping", "regent"}, `regent`)
+	c.shows([]string{"stream", "info", "KV_regent_default"}, `regent\.default\.kv\.>`, `Replicas: 3`)
 	c.requests()
 
 	c.context = "regent-sys"
 	c.shows([]string{"server", "ls"}, `node1@lxw .* default `, `node2@lxw .* default `, `node3@lxw .* default `)
+	c.shows([]string{"server", "report", "jetstream"}, `RAFT Meta Group Information`, `node1@lxw`, `node2@lxw`, `node3@lxw`)
+	c.shows([]string{"server", "report", "connections"}, `node1@lxw`)
 }
 
 // creds makes credentials as a user does.

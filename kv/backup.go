@@ -73,7 +73,7 @@ func (s *Store) restore(ctx context.Context, e Entry, plan bool) (Restored, erro
 		return Restored{Key: e.Key, What: "left alone: it is the bucket's own"}, nil
 	case cell && key.Kind == policy.KeyNode:
 		return Restored{Key: e.Key, What: "left alone: a session is one life of a node"}, nil
-	case cell:
+	case cell && key.Kind == policy.KeyApp:
 		return s.restoreApp(ctx, key, e, plan)
 	}
 	return s.restoreValue(ctx, e, plan)

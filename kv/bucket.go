@@ -189,7 +189,7 @@ func (s *Store) persist(ctx context.Context, try func(settled bool) error, final
 	for {
 		settled := s.opts.WaitFor > 0 && time.Since(begin) >= s.opts.WaitFor
 		err := try(settled)
-		if err == nil || isAny(err, final) || settled && isAny(err, []error{ErrNoJetStream, ErrTooFewServers}) {
+		if err == nil || isAny(err, final) && !(isDisk(err) && time.Since(begin) < diskPatience) || settled && isAny(err, []error{ErrNoJetStream, ErrTooFewServers}) {
 			return err
 		}
 		if why := err.Error(); why != told && s.opts.Waiting != nil {
@@ -200,6 +200,15 @@ func (s *Store) persist(ctx context.Context, try func(settled bool) error, final
 			return err
 		}
 	}
+}
+
+// diskPatience is how long a server may fail to make a stream's directory
+// before that is believed: while it tidies up after its start, it may once.
+const diskPatience = 3 * time.Second
+
+func isDisk(err error) bool {
+	e, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && e.ErrorCode == codeStoreFailed
 }
 
 // pause waits for d or the end of ctx, and returns the latter's cause.

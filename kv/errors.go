@@ -76,6 +76,9 @@ var apiErrors = map[jetstream.ErrorCode]error{
 // codeNotClustered is the refusal of several replicas by a server on its own.
 const codeNotClustered jetstream.ErrorCode = 10074
 
+// codeStoreFailed: error creating store for stream.
+const codeStoreFailed jetstream.ErrorCode = 10049
+
 // fromAPI gives an answer of the JetStream API its meaning.
 func fromAPI(e *jetstream.APIError) error {
 	kind, ok := apiErrors[e.ErrorCode]

@@ -1,7 +1,6 @@
 package kv_test
 
 import (
-	"fmt"
 	"testing"
 
 	"github.com/google/uuid"
@@ -49,7 +48,7 @@ func TestBackupAndRestore(t *testing.T) {
 	if err != nil || cell.App == nil || !cell.App.Owner.Empty() || cell.App.High != 5 || cell.App.Want != policy.WantRun {
 		t.Errorf("restored: %+v, %v", cell.App, err)
 	}
-	if value, _, err := to.ReadKey(t.Context(), "permit.a"); fmt.Sprintf("%s", value) != `{"v":1}` || err != nil {
+	if value, _, err := to.ReadKey(t.Context(), "permit.a"); string(value) != `{"v":1}` || err != nil {
 		t.Errorf("restored: %s, %v", value, err)
 	}
 	if cell, err := to.Read(t.Context(), policy.NodeKey("n1@h")); err != nil || !cell.Absent() {

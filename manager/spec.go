@@ -79,10 +79,15 @@ func (d *specDoc) specs() []policy.Spec {
 // watchSpec makes this node's specification the cluster's as soon as it has a
 // session, unless another live node's stands there: of two that come up at
 // once with different ones, the first to write stays (B-10).
+//
+// A session of a former life may look live until its lease has ended, as after
+// a restart of all nodes with another configuration: the difference has to last
+// for longer than that.
 func (n *Node) watchSpec(ctx context.Context, p *parts) {
+	var since time.Time // of the difference; zero: there is none
 	for ctx.Err() == nil {
 		if session := p.agent.Status().Session; session != "" {
-			if done := n.settleSpec(ctx, p, session); done {
+			if done := n.settleSpec(ctx, p, session, &since); done {
 				return
 			}
 		}
@@ -90,7 +95,7 @@ func (n *Node) watchSpec(ctx context.Context, p *parts) {
 	}
 }
 
-func (n *Node) settleSpec(ctx context.Context, p *parts, session policy.Session) (done bool) {
+func (n *Node) settleSpec(ctx context.Context, p *parts, session policy.Session, since *time.Time) (done bool) {
 	o := p.store.opened.Load()
 	if o == nil {
 		return false
@@ -102,6 +107,12 @@ func (n *Node) settleSpec(ctx context.Context, p *parts, session policy.Session)
 	case err == nil && theirs.Digest == n.plan.digest:
 		return true
 	case err == nil && liveWith(p.agent.Status(), theirs.Node, theirs.Session):
+		if since.IsZero() {
+			*since = time.Now()
+		}
+		if time.Since(*since) < n.plan.lease.FailoverMax() {
+			return false
+		}
 		n.end(Exit{Code: ExitDigest, Reason: "the specification differs from that of " + string(theirs.Node) + n.difference(theirs), Hint: digestHint})
 		return true
 	}

@@ -116,11 +116,11 @@ func TestDeployMachines(t *testing.T) {
 	for i, m := range machines {
 		on(m).begin(fmt.Sprintf("regent node --sname node%d@%s --config cluster.yaml --start myapp", i+1, m.name))
 	}
-	b.waits(t, "running  node1@a")
+	b.waits(t, "running  node1@a", "quorum ok")
 	on(b).run("regent status")
 	on(a).typed("ip link set eth0 down")
 	a.ip(t, "link", "set", "eth0", "down")
-	b.waits(t, "running  node2@b", "node1@a  down")
+	b.waits(t, "running  node2@b", "node1@a  down", "quorum ok")
 	on(b).run("regent status")
 	tr.check("machines")
 }

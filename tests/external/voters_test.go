@@ -44,13 +44,14 @@ func (v *voters) place(name string) {
 // configure writes the file of all nodes: these run the servers.
 func (v *voters) configure(servers ...string) {
 	v.t.Helper()
-	text := v.config
-	text += "servers: [" + strings.Join(servers, "@lxw, ") + "@lxw]\naddresses:\n"
+	var text strings.Builder
+	text.WriteString(v.config)
+	text.WriteString("servers: [" + strings.Join(servers, "@lxw, ") + "@lxw]\naddresses:\n")
 	for _, name := range slices.Sorted(mapKeys(v.addresses)) {
 		a := v.addresses[name]
-		text += fmt.Sprintf("  %s@lxw: {client: \"127.0.0.1:%d\", cluster: \"127.0.0.1:%d\"}\n", name, a[0], a[1])
+		text.WriteString(fmt.Sprintf("  %s@lxw: {client: \"127.0.0.1:%d\", cluster: \"127.0.0.1:%d\"}\n", name, a[0], a[1]))
 	}
-	v.write("cluster.yaml", text)
+	v.write("cluster.yaml", text.String())
 }
 
 func mapKeys[V any](m map[string]V) func(func(string) bool) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -423,8 +424,9 @@ func (clock) Wall() int64          { return time.Now().UnixMilli() }
 
 const groupsPrefix = "groups-"
 
-// tidy removes the lists of process groups of former lives once this life has
-// a session: they were needed to prove those lives' ends, and that is done.
+// tidy removes the lists of process groups of former lives, and their cgroups,
+// once this life has a session: they were needed to prove those lives' ends,
+// and that is done.
 func (n *Node) tidy(ctx context.Context, p *parts) {
 	for p.agent.Status().Session == "" {
 		select {
@@ -437,6 +439,7 @@ func (n *Node) tidy(ctx context.Context, p *parts) {
 	old, _ := filepath.Glob(filepath.Join(filepath.Dir(own), groupsPrefix+"*"))
 	for _, path := range old {
 		if path != own {
+			warden.RemoveCgroups(cgroupName(policy.Nonce(strings.TrimPrefix(filepath.Base(path), groupsPrefix))))
 			_ = os.Remove(path)
 		}
 	}

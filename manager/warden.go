@@ -74,7 +74,7 @@ func (p *parts) openWarden() error {
 	p.warden, err = warden.Start(warden.Options{
 		Life:   warden.Life{Cluster: n.opts.Cluster, Node: n.plan.self, Agent: p.id, TTL: n.plan.lease.TTL, Reach: text},
 		Groups: p.groups, Renew: n.plan.lease.Renew, Late: n.plan.lease.Late, Log: n.log,
-		Required: n.opts.Warden == WardenRequire, Cgroup: "regent-" + string(p.id),
+		Required: n.opts.Warden == WardenRequire, Cgroup: cgroupName(p.id),
 	})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrOptions, err)
@@ -82,6 +82,9 @@ func (p *parts) openWarden() error {
 	p.stops = append(p.stops, p.warden.Close)
 	return nil
 }
+
+// cgroupName is of the directory of one life.
+func cgroupName(agent policy.Nonce) string { return "regent-" + string(agent) }
 
 // ledger is told of every process group before it executes anything.
 func (p *parts) ledger() osproc.Ledger {

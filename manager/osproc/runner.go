@@ -48,13 +48,9 @@ type Ledger interface {
 // all that it ever starts stays: a cgroup. To move a process there later takes
 // milliseconds.
 type Cradle interface {
-	// Open makes a place and opens it; nil: there are none.
+	// Open makes a place and opens its directory; nil: there are none. The ledger
+	// removes the place of a group that it is told is gone.
 	Open() *os.File
-	// Settle closes a place and says whose it is; 0: nobody's, the start failed.
-	// The ledger hears of the child later, or never.
-	Settle(place *os.File, pgid int)
-	// Leave says that a child that the ledger never heard of is gone.
-	Leave(pgid int)
 }
 
 var _ Ledger = (*samehost.Groups)(nil)

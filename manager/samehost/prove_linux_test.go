@@ -96,7 +96,7 @@ func startGroup(script string) (rec policy.SessionRecord, err error) {
 	if strings.HasSuffix(script, "&") {
 		err = cmd.Wait() // the leader is gone, not even a zombie
 	}
-	return rec, errors.Join(err, list.Add(Group{"a", leader.PID, leader.StartTime}))
+	return rec, errors.Join(err, list.Add(Group{App: "a", PGID: leader.PID, StartTime: leader.StartTime}))
 }
 
 // life is an agent process under test, with its record and its only group.
@@ -294,7 +294,7 @@ func TestZombieIsGone(t *testing.T) {
 	if err := unix.Kill(-p.PGID, 0); err != nil {
 		t.Errorf("a signal reaches a group of zombies: %v", err)
 	}
-	if alive, err := (Group{"a", p.PGID, p.StartTime}).Alive(); !p.Gone() || alive || err != nil {
+	if alive, err := (Group{App: "a", PGID: p.PGID, StartTime: p.StartTime}).Alive(); !p.Gone() || alive || err != nil {
 		t.Errorf("gone %t, group alive %t, %v", p.Gone(), alive, err)
 	}
 	if err := cmd.Wait(); err != nil {

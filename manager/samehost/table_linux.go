@@ -93,6 +93,9 @@ func list() (pids []int, err error) {
 // Alive reports whether anything of the group is alive. When it says false,
 // nothing is, and never will be again.
 func (g Group) Alive() (bool, error) {
+	if !g.Cgroup.Empty() {
+		return true, nil
+	}
 	members, err := g.members()
 	if err != nil || len(members) > 0 {
 		return true, err
@@ -119,8 +122,10 @@ func (g Group) members() ([]Process, error) {
 
 // Kill sends SIGKILL to the group if it is certain that it is this one: its
 // leader has the recorded start time, or a member has the session in its
-// environment. It returns the number of processes that were alive in it.
+// environment. What has left the group goes with it if there is a cgroup. It
+// returns the number of processes that were alive in the group.
 func (g Group) Kill(session policy.Session) (killed int, err error) {
+	g.Cgroup.Kill()
 	members, err := g.members()
 	if err != nil || len(members) == 0 {
 		return 0, err

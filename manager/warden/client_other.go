@@ -3,7 +3,6 @@
 package warden
 
 import (
-	"errors"
 	"os"
 	"time"
 
@@ -31,17 +30,11 @@ func (c *Client) Remove(samehost.Group) {}
 // Open makes no place.
 func (c *Client) Open() *os.File { return nil }
 
-// Settle does nothing.
-func (c *Client) Settle(*os.File, int) {}
-
-// Leave does nothing.
-func (c *Client) Leave(int) {}
-
 // Arm does nothing.
 func (c *Client) Arm(time.Duration) {}
 
 // Close does nothing.
 func (c *Client) Close() {}
 
-// Cgroups says why no app of this process could be put in a cgroup of its own.
-func Cgroups() error { return errors.New("there are cgroups on Linux only") }
+// RemoveCgroups does nothing.
+func RemoveCgroups(string) {}

@@ -163,6 +163,7 @@ func (w *watch) passed() bool { return w.armed > 0 && samehost.Boottime() >= w.a
 func (w *watch) avenge(why string) error {
 	begin := time.Now()
 	_ = w.last.Arm(0)
+	groups := len(w.groups)
 	w.agent.kill()
 	for _, g := range w.groups {
 		g.kill()
@@ -175,7 +176,7 @@ func (w *watch) avenge(why string) error {
 		return errors.New("what SIGKILL does not end is still there: nothing is certified")
 	}
 	killed := time.Since(begin)
-	w.log.Warn("agent and apps are gone", "cause", why, "groups", len(w.groups), "took", killed)
+	w.log.Warn("agent and apps are gone", "cause", why, "groups", groups, "took", killed)
 	switch {
 	case !w.all: // one that follows another, and the agent died before it had told everything
 		return errors.New("not all that the agent had started was known: nothing is certified")
@@ -189,6 +190,7 @@ func (w *watch) avenge(why string) error {
 	}
 	w.log.Info("certified", "took", time.Since(begin)-killed)
 	w.cert.Close()
+	removeTree(w.life.Cgroups)
 	return nil
 }
 

@@ -101,7 +101,7 @@ type Store struct {
 // after Options.WaitFor, and with what it was waiting for when the context ends.
 func Open(ctx context.Context, nc *nats.Conn, opts Options) (*Store, error) {
 	s := newStore(nc, opts)
-	if err := checkServer(nc.ConnectedServerVersion()); err != nil {
+	if err := CheckServer(nc.ConnectedServerVersion()); err != nil {
 		return nil, fmt.Errorf("open bucket %q: %w", s.bucket, err)
 	}
 	if err := s.Ensure(ctx); err != nil {

@@ -10,9 +10,9 @@ import (
 // settings of streams are those that this package is tested with.
 const serverMin = "2.12.0"
 
-// checkServer refuses a server that is too old. A version that can't be read
-// is that of somebody who builds their own.
-func checkServer(version string) error {
+// CheckServer refuses a server that is too old, with ErrOldServer. A version
+// that can't be read is that of somebody who builds their own.
+func CheckServer(version string) error {
 	have, ok := versionOf(version)
 	least, _ := versionOf(serverMin)
 	if ok && (have[0] < least[0] || have[0] == least[0] && have[1] < least[1]) {

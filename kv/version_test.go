@@ -12,11 +12,11 @@ func TestServerVersion(t *testing.T) {
 		"1.4.1": true, "2.9.25": true, "2.11.10": true,
 		"2.12.0": false, "2.12.0-RC.1": false, "2.15.2": false, "3.0.0": false, "": false, "devel": false, "2.x": false,
 	} {
-		if err := checkServer(version); errors.Is(err, ErrOldServer) != old {
+		if err := CheckServer(version); errors.Is(err, ErrOldServer) != old {
 			t.Errorf("%q: %v, want too old: %v", version, err, old)
 		}
 	}
-	if Hint(checkServer("2.9.25")) == "" {
+	if Hint(CheckServer("2.9.25")) == "" {
 		t.Error("no hint")
 	}
 }

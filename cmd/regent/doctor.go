@@ -212,7 +212,7 @@ func (f *doctorFlags) lookAtCluster(ctx context.Context) seen {
 	bind, cancel := context.WithTimeout(ctx, reachMax)
 	defer cancel()
 	s, bindErr := kv.Bind(bind, c.nc, kv.Options{Cluster: string(c.link.cluster), APIPrefix: c.apiPrefix, Node: clientName, WaitFor: reachMax})
-	var got seen
+	got := seen{checks: []doctor.Check{doctor.Server(c.nc.ConnectedServerName(), c.nc.ConnectedServerVersion())}}
 	if bindErr == nil {
 		if now, err := s.ServerTime(bind); err == nil {
 			got.ahead, got.clock = time.Since(now), true
@@ -222,10 +222,10 @@ func (f *doctorFlags) lookAtCluster(ctx context.Context) seen {
 	switch {
 	case err == nil:
 		got.external = doc.Quorum.Mode == status.External
-		got.checks = doctor.Cluster(doc)
+		got.checks = append(got.checks, doctor.Cluster(doc)...)
 	default:
 		got.external = named
-		got.checks = []doctor.Check{{Name: "nodes", Result: doctor.Warning, Detail: "none answers", Hint: "NATS is there: start nodes"}}
+		got.checks = append(got.checks, doctor.Check{Name: "nodes", Result: doctor.Warning, Detail: "none answers", Hint: "NATS is there: start nodes"})
 	}
 	got.checks = append(got.checks, doctor.Bucket(bind, s, bindErr)...)
 	return got

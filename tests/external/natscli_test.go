@@ -87,6 +87,7 @@ func (c *cli) everything() {
 	c.shows([]string{"stream", "ls"}, `regent_default_events .* regent cluster default: history of transitions`)
 	c.shows([]string{"stream", "info", "KV_regent_default"}, `regent\.default\.kv\.>`)
 	c.shows([]string{"sub", "--stream", "regent_default_events", "--last-per-subject", "--wait", "2s", "regent.default.event.*.myapp"}, `"type":"app_started","app":"myapp"`)
+	c.views()
 	c.shows([]string{"sub", "regent.default.hb.>", "--count", "1"}, `\{"v":1,"node":"node1@lxw",`)
 	c.shows([]string{"micro", "ls"}, `regent .* distributed applications: node node1@lxw`)
 	c.shows([]string{"micro", "info", "regent"}, `node: node1@lxw`, `regent\.(default|beside)\.api\.node1=40lxw\.status`)
@@ -119,4 +120,19 @@ func (c *cli) watches() {
 		}
 	}
 	c.t.Errorf("nats kv watch ended without a record of the app: %v", lines.Err())
+}
+
+// views: "stream view" needs a terminal.
+func (c *cli) views() {
+	c.t.Helper()
+	script, err := exec.LookPath("script")
+	if err != nil {
+		c.t.Log("SKIPPED: stream view needs a terminal, and there is no script(1) to make one")
+		return
+	}
+	cmd := exec.CommandContext(c.t.Context(), script, "-qec", c.nats+" --context "+c.context+" stream view regent_default_events 25", "/dev/null")
+	cmd.Dir, cmd.Env = c.dir, c.environ()
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), `"type":"app_started","app":"myapp"`) {
+		c.t.Errorf("nats stream view: %v\n%s", err, out)
+	}
 }

@@ -150,7 +150,11 @@ func TestMissingRights(t *testing.T) {
 func TestOldServer(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, withJetStream)
-	ends(t, older(t, s), 1, "NATS server is too old: it is 2.11.4", "2.12.0")
+	url := older(t, s)
+	ends(t, url, 1, "NATS server is too old: it is 2.11.4", "2.12.0")
+	if out, _, code := newWorld(t, "", "node1").run("doctor", "--server", url); code != 1 || !strings.Contains(out, "failed   NATS server: alone") {
+		t.Errorf("doctor ended with %d:\n%s", code, out)
+	}
 }
 
 var versionField = regexp.MustCompile(`"version":"[^"]*"`)

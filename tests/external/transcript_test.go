@@ -110,7 +110,7 @@ var varies = []struct {
 	{regexp.MustCompile(`fingerprint [0-9a-f]{16}`), "fingerprint F"},
 	{regexp.MustCompile(`(?m)^(ok|warning) +(warden|wall clock|clock rate|data directory):.*$`), "$2 as on this machine"},
 	{regexp.MustCompile(`(?m)^ +hint: (give the node a cgroup|make room|start a time service).*$\n`), ""},
-	{regexp.MustCompile(`(led by|leader) (s[123]|node[123]@\S+)`), "$1 ONE"},
+	{regexp.MustCompile(`(led by|leader|NATS server:) (s[123]|node[123]@\S+)`), "$1 ONE"},
 	{regexp.MustCompile(`[ \t]+`), " "},
 }
 

@@ -14,6 +14,14 @@ import (
 // slowWrite is a write that takes a good part of the embedded lease's request.
 const slowWrite = 200 * time.Millisecond
 
+// Server looks at the version of a NATS server.
+func Server(name, version string) Check {
+	if err := kv.CheckServer(version); err != nil {
+		return failed("NATS server", kv.Hint(err), "%s: %v", name, err)
+	}
+	return ok("NATS server", "%s, version %s", name, version)
+}
+
 // Bucket looks at the settings of the bucket, at its replicas, and whether a
 // write is acknowledged: a store can look healthy and be wedged.
 func Bucket(ctx context.Context, s *kv.Store, err error) []Check {

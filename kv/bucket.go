@@ -33,6 +33,10 @@ type Options struct {
 	// cluster with another cookie is noticed. Empty: none is kept or compared.
 	Fingerprint string
 
+	// Accepted are fingerprints that are accepted too. Ensure puts Fingerprint
+	// into the place of one of them.
+	Accepted []string
+
 	// APIPrefix of JetStream; empty: "$JS.API". A domain has "$JS.NAME.API".
 	APIPrefix string
 
@@ -119,7 +123,7 @@ func Bind(ctx context.Context, nc *nats.Conn, opts Options) (*Store, error) {
 		if err := s.check(ctx); err != nil {
 			return err
 		}
-		_, err := s.readIdentity(ctx)
+		_, _, err := s.readIdentity(ctx)
 		if errors.Is(err, errNoMessage) {
 			return nil
 		}
@@ -359,44 +363,47 @@ type identityJSON struct {
 // ensureIdentity writes the random half of the identity if there is none, or
 // only what is left of one, and remembers the whole.
 func (s *Store) ensureIdentity(ctx context.Context) error {
-	rev, err := s.readIdentity(ctx)
-	if !errors.Is(err, errNoMessage) {
+	found, rev, err := s.readIdentity(ctx)
+	switch {
+	case errors.Is(err, errNoMessage):
+		found = identityJSON{ID: uuid.NewString(), CreatedBy: s.opts.Node, V: recordVersion}
+	case err != nil || found.Cookie == "" || s.opts.Fingerprint == "" || found.Cookie == s.opts.Fingerprint:
 		return err
 	}
-	id := uuid.NewString()
-	value, err := encodeJSON(identityJSON{ID: id, CreatedBy: s.opts.Node, Cookie: s.opts.Fingerprint, V: recordVersion})
+	found.Cookie = s.opts.Fingerprint
+	value, err := encodeJSON(found)
 	if err != nil {
 		return err
 	}
-	if _, outcome, err := s.CASKey(ctx, identityKey, value, rev, id); outcome == policy.OutcomeUnknown {
+	if _, outcome, err := s.CASKey(ctx, identityKey, value, rev, uuid.NewString()); outcome == policy.OutcomeUnknown {
 		return err
 	}
-	_, err = s.readIdentity(ctx) // ours, or that of whoever was first
+	_, _, err = s.readIdentity(ctx) // ours, or that of whoever was first
 	return err
 }
 
 // readIdentity fails with errNoMessage if the key is absent, deleted or
 // garbage; rev is then the revision to replace.
-func (s *Store) readIdentity(ctx context.Context) (rev policy.Revision, err error) {
+func (s *Store) readIdentity(ctx context.Context) (found identityJSON, rev policy.Revision, err error) {
 	info, err := s.api.info(ctx, s.stream, "")
 	if err != nil {
-		return 0, err
+		return found, 0, err
 	}
 	msg, err := s.api.get(ctx, s.stream, getRequest{Last: s.prefix + identityKey})
 	if err != nil {
-		return 0, err
+		return found, 0, err
 	}
 	j, ok := parseIdentity(msg)
 	switch {
 	case !ok:
-		return msg.Seq, fmt.Errorf("key %s: %w", identityKey, errNoMessage)
-	case s.opts.Fingerprint != "" && j.Cookie != "" && j.Cookie != s.opts.Fingerprint:
-		return msg.Seq, fmt.Errorf("%w: fingerprint %s, ours is %s", ErrOtherCookie, j.Cookie, s.opts.Fingerprint)
+		return found, msg.Seq, fmt.Errorf("key %s: %w", identityKey, errNoMessage)
+	case s.opts.Fingerprint != "" && j.Cookie != "" && j.Cookie != s.opts.Fingerprint && !slices.Contains(s.opts.Accepted, j.Cookie):
+		return j, msg.Seq, fmt.Errorf("%w: fingerprint %s, ours is %s", ErrOtherCookie, j.Cookie, s.opts.Fingerprint)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.identity = identityOf(info.Created, j.ID)
-	return msg.Seq, nil
+	return j, msg.Seq, nil
 }
 
 func parseIdentity(msg stored) (identityJSON, bool) {

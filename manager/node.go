@@ -249,7 +249,7 @@ func (p *parts) open(ctx context.Context) error {
 // openServer starts the NATS server of a voter. Everybody else is a client.
 func (p *parts) openServer(ctx context.Context, dir string) error {
 	n := p.node
-	authority, err := cred.Derive(n.opts.Cookie, n.opts.Cluster)
+	authority, err := n.authority()
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrOptions, err)
 	}
@@ -270,6 +270,20 @@ func (p *parts) openServer(ctx context.Context, dir string) error {
 	}
 	p.stops = append(p.stops, p.stopServer)
 	return nil
+}
+
+// authority is what follows from the cookie, or from both.
+func (n *Node) authority() (*cred.Authority, error) {
+	a, err := cred.Derive(n.opts.Cookie, n.opts.Cluster)
+	if err != nil || n.opts.Also.IsZero() {
+		return a, err
+	}
+	other, err := cred.Derive(n.opts.Also, n.opts.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	n.log.Info("two cookies are accepted", "own", a.Fingerprint(), "also", other.Fingerprint())
+	return a.Accepting(other), nil
 }
 
 // serverStop bounds the graceful stop of the server: leadership is handed
@@ -334,7 +348,7 @@ func (p *parts) storeOptions() kv.Options {
 		o.Replicas, o.WaitFor = 0, externalWait
 		// The nodes' own servers let in nobody with another cookie, and the bucket
 		// outlives the one that it was made with.
-		o.Fingerprint = n.plan.authority.Fingerprint()
+		o.Fingerprint, o.Accepted = n.plan.authority.Fingerprint(), n.plan.authority.Fingerprints()
 	}
 	return o
 }

@@ -28,7 +28,8 @@ type Options struct {
 	Cluster string // default: "default"
 	Config  *Config
 	Cookie  Cookie
-	Hidden  bool // never a candidate, never in a barrier (erl -hidden)
+	Also    Cookie // nodes and clients of this cookie are accepted too, while one is replaced by the other
+	Hidden  bool   // never a candidate, never in a barrier (erl -hidden)
 
 	// Apps are the apps of this program, made anew for each start. An app of
 	// the configuration that is not here needs a command.

@@ -44,6 +44,7 @@ const (
 type reach struct {
 	URLs    []string `json:"urls"`              // the agent's own server last: it dies with the agent
 	Derived string   `json:"derived,omitempty"` // of the cookie, where the servers are the nodes'
+	Also    string   `json:"also,omitempty"`    // likewise, of the cookie that is accepted too
 	NKey    string   `json:"nkey,omitempty"`    // likewise, where they know the key that follows from it
 	Login   Login    `json:"login"`             // for servers of somebody else
 
@@ -61,6 +62,9 @@ func (p *parts) openWarden() error {
 	switch {
 	case !n.plan.external:
 		r.Derived = n.opts.Cookie.Derived()
+		if !n.opts.Also.IsZero() {
+			r.Also = n.opts.Also.Derived()
+		}
 		if n.plan.voter {
 			r.URLs = append(r.URLs[1:], r.URLs[0])
 		}
@@ -136,7 +140,7 @@ func newCertifier(l warden.Life, log *slog.Logger) (*certifier, error) {
 func (r *reach) login(l warden.Life) ([]nats.Option, error) {
 	switch {
 	case r.Derived != "":
-		a, err := cred.FromDerived(r.Derived, l.Cluster)
+		a, err := r.authority(l.Cluster)
 		if err != nil {
 			return nil, err
 		}
@@ -149,6 +153,18 @@ func (r *reach) login(l warden.Life) ([]nats.Option, error) {
 		return withKey(r.Login, a)
 	}
 	return r.Login.Options()
+}
+
+func (r *reach) authority(cluster string) (*cred.Authority, error) {
+	a, err := cred.FromDerived(r.Derived, cluster)
+	if err != nil || r.Also == "" {
+		return a, err
+	}
+	other, err := cred.FromDerived(r.Also, cluster)
+	if err != nil {
+		return nil, err
+	}
+	return a.Accepting(other), nil
 }
 
 // connectAgain is the pause after an attempt that failed: the agent may be the

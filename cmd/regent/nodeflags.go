@@ -22,7 +22,7 @@ type nodeFlags struct {
 	sname, name           string
 	config                []string
 	cluster               string
-	cookieFile            string
+	cookieFile, alsoFile  string
 	insecureCookie        bool
 	hidden                bool
 	data                  string
@@ -44,6 +44,7 @@ func (f *nodeFlags) bind(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.start, "start", nil, "start `APP[:TYPE]` as soon as the node is up; repeatable")
 	fs.StringVar(&f.cluster, "cluster", defaultCluster, "`NAME` of the cluster")
 	fs.StringVar(&f.cookieFile, "cookie-file", "", "cookie `FILE` (default $REGENT_COOKIE_FILE, else ~/.regent.cookie)")
+	fs.StringVar(&f.alsoFile, "also-cookie-file", "", "`FILE` with a cookie that is accepted too, while one is replaced by the other")
 	fs.BoolVar(&f.insecureCookie, "insecure-cookie", false, "accept a cookie that is easy to guess")
 	fs.BoolVar(&f.hidden, "hidden", false, "be a hidden node: in no list of nodes, and in no distributed app")
 	fs.StringVar(&f.data, "data", "", "data `DIR` (default $XDG_STATE_HOME/regent/NODE)")
@@ -64,7 +65,7 @@ const defaultCluster = "default"
 // options checks the flags. Errors are errors of usage.
 func (f *nodeFlags) options(out, errOut io.Writer) (*NodeOptions, error) {
 	o := &NodeOptions{
-		Config: f.config, Cookie: CookieSource{File: f.cookieFile, Insecure: f.insecureCookie},
+		Config: f.config, Cookie: CookieSource{File: f.cookieFile, Insecure: f.insecureCookie}, AlsoCookie: f.alsoFile,
 		Hidden: f.hidden, DataDir: f.data, Listen: f.listen, ClusterListen: f.clusterListen,
 		NewCluster: f.newCluster,
 		LogFormat:  f.logFormat, Stdout: out, Stderr: errOut,

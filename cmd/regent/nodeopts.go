@@ -23,7 +23,9 @@ type NodeOptions struct {
 	Config  []string // files, later ones win
 	Cluster bus.Cluster
 	Cookie  CookieSource
-	Hidden  bool
+
+	AlsoCookie string // file; "": none
+	Hidden     bool
 
 	DataDir       string
 	Listen        string // HOST:PORT for clients; "": from the configuration

@@ -79,7 +79,7 @@ func (w *world) write(name, text string) string {
 	if err := os.WriteFile(w.path(name), []byte(text), 0o400); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := os.Chmod(w.path(name), map[bool]os.FileMode{true: 0o400, false: 0o600}[name == "cookie"]); err != nil {
+	if err := os.Chmod(w.path(name), map[bool]os.FileMode{true: 0o400, false: 0o600}[name == "cookie" || name == "other"]); err != nil {
 		w.t.Fatal(err)
 	}
 	return w.path(name)

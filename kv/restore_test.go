@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed7529eb29/regent/kv"
 	"github.com/seed7529eb29/regent/policy"
@@ -75,10 +76,20 @@ func TestGrow(t *testing.T) {
 	for range 2 { // repeating does no harm
 		await(t, "grown", func() bool { return three.Grow(t.Context()) == nil })
 	}
-	await(t, "a quorum of three", func() bool {
-		q, err := three.Quorum(t.Context())
-		return err == nil && q.OK && q.Servers == 3
-	})
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"KV_" + three.Bucket(), three.Bucket() + "_events"} {
+		await(t, name+" is at three servers", func() bool {
+			stream, err := js.Stream(t.Context(), name)
+			if err != nil {
+				return false
+			}
+			c := stream.CachedInfo().Cluster
+			return len(c.Replicas) == 2 && c.Replicas[0].Current && c.Replicas[1].Current
+		})
+	}
 	if _, err := tryOpen(t, nc, patience, kv.Options{Replicas: 1}); err == nil {
 		t.Error("a bucket with more replicas than voters was taken")
 	}

@@ -96,12 +96,13 @@ type Store struct {
 	mu       sync.Mutex
 	replicas int
 	identity policy.Identity
+	made     bool // by this store, just now
 }
 
 // Open creates the bucket or checks that the existing one is ours, and goes on
 // trying as long as the context lasts: before a leader exists requests are not
 // answered. It fails with ErrForeignBucket, ErrOtherCookie, ErrNoRights,
-// ErrNoSpace, ErrOldServer or ErrRejected at once, with ErrNoJetStream or ErrTooFewServers
+// ErrNoSpace, ErrOldServer, ErrOverlap or ErrRejected at once, with ErrNoJetStream or ErrTooFewServers
 // after Options.WaitFor, and with what it was waiting for when the context ends.
 func Open(ctx context.Context, nc *nats.Conn, opts Options) (*Store, error) {
 	s := newStore(nc, opts)
@@ -187,7 +188,7 @@ func (s *Store) Ensure(ctx context.Context) error {
 // are not, beside those that never are. try is told whether WaitFor is over,
 // so that what servers say is to be believed.
 func (s *Store) persist(ctx context.Context, try func(settled bool) error, final ...error) error {
-	final = append(final, ErrForeignBucket, ErrOtherCookie, ErrNoRights, ErrNoSpace, ErrRejected, nats.ErrConnectionClosed)
+	final = append(final, ErrForeignBucket, ErrOtherCookie, ErrNoRights, ErrNoSpace, ErrOverlap, ErrRejected, nats.ErrConnectionClosed)
 	begin := time.Now()
 	told := ""
 	for {
@@ -245,7 +246,28 @@ func (s *Store) createOrCheck(ctx context.Context, settled bool) error {
 	if err != nil && !errors.Is(err, errInUse) {
 		return err
 	}
+	s.mu.Lock()
+	s.made = err == nil
+	s.mu.Unlock()
 	return s.check(ctx) // as it is now, whoever was first
+}
+
+// Abandon removes the bucket if this store has made it and nothing stands in it
+// yet: what it was made for can't be.
+func (s *Store) Abandon(ctx context.Context) error {
+	s.mu.Lock()
+	made := s.made
+	s.made = false
+	s.mu.Unlock()
+	if !made {
+		return nil
+	}
+	info, err := s.api.info(ctx, s.stream, "")
+	if err != nil || info.State.NumSubjects > 1 { // beside the identity
+		return err
+	}
+	var resp struct{}
+	return s.api.call(ctx, "STREAM.DELETE."+s.stream, struct{}{}, &resp)
 }
 
 // notClustered reports whether a server refused replicas because it is alone.

@@ -40,6 +40,8 @@ var (
 	ErrNoSpace = errors.New("JetStream has no room left")
 	// ErrTooLarge: the value is larger than MaxValue; it was not sent.
 	ErrTooLarge = errors.New("value is too large")
+	// ErrOverlap: another stream has subjects that this one needs.
+	ErrOverlap = errors.New("another stream of this account has these subjects")
 	// ErrRejected: the server refused for another reason, which the message
 	// gives.
 	ErrRejected = errors.New("refused by JetStream")
@@ -65,6 +67,7 @@ var apiErrors = map[jetstream.ErrorCode]error{
 	10054: ErrTooLarge,    // message size exceeds maximum allowed
 	10058: errInUse,       // stream name in use with a different configuration
 	10059: ErrNoBucket,    // stream not found
+	10065: ErrOverlap,     // subjects overlap with an existing stream
 	10071: errConflict,    // wrong last sequence: N
 	10074: ErrTooFewServers,
 	10076: ErrNoJetStream, // not enabled
@@ -122,6 +125,7 @@ var hints = []struct {
 	{ErrOldServer, "upgrade the NATS servers to " + serverMin + " or later"},
 	{ErrNoJetStream, "start the NATS servers with JetStream (jetstream {} in the configuration, or -js), and enable it for this account"},
 	{ErrForeignBucket, "if it is this cluster's, put its settings back with nats stream edit; else choose another --cluster name, or remove it"},
+	{ErrOverlap, "find it with nats stream ls --subject, and take regent.> and $KV.> out of its subjects, or use an account of its own"},
 	{ErrOtherCookie, "use this cluster's cookie, or choose another --cluster name"},
 	{ErrTooFewServers, "start the missing JetStream servers; replicas need as many servers as there are replicas"},
 	{ErrNoSpace, "free disk space on the servers, or raise the limits of JetStream or of this account"},

@@ -183,7 +183,7 @@ func (n *Node) exitFor(err error) Exit {
 		e.Hint = "a store can't change between one voter and several; start with an empty --data directory, or with the configuration it was made with"
 	case errors.Is(err, embedded.ErrPortTaken):
 		e.Hint = "another program has the port; choose other bases with ports, or stop it"
-	case errors.Is(err, kv.ErrNoJetStream), errors.Is(err, kv.ErrForeignBucket), errors.Is(err, kv.ErrOldServer),
+	case errors.Is(err, kv.ErrNoJetStream), errors.Is(err, kv.ErrForeignBucket), errors.Is(err, kv.ErrOldServer), errors.Is(err, kv.ErrOverlap),
 		errors.Is(err, kv.ErrTooFewServers), errors.Is(err, kv.ErrNoSpace):
 		e.Hint = kv.Hint(err)
 	case errors.Is(err, ErrState):

@@ -50,6 +50,9 @@ func TestOperatorMode(t *testing.T) {
 	if _, errOut, code := w.run(append([]string{"backup", file}, r.client...)...); code != 4 || !strings.Contains(errOut, "hint: ") {
 		t.Errorf("backup with the rights of a client ended with %d:\n%s", code, errOut)
 	}
+	if out := r.command("doctor"); !strings.Contains(out, "skipped  write: this user may not write") {
+		t.Errorf("doctor with the rights of a client:\n%s", out)
+	}
 	w.must("backup", file, "--server", urls(servers), "--creds", keeper)
 	if out := w.must("restore", file, "--server", urls(servers), "--creds", keeper); !strings.Contains(out, "app.myapp") || !strings.Contains(out, "kept: ") {
 		t.Errorf("restore into the cluster it is of:\n%s", out)

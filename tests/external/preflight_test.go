@@ -61,6 +61,26 @@ func TestForeignBucket(t *testing.T) {
 	}
 }
 
+// A stream that takes everything of regent's leaves no room for the history. The
+// bucket that was made before that was found is taken away again.
+func TestOverlappingStream(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, withJetStream)
+	js, err := jetstream.New(connect(t, s.url("")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "audit", Subjects: []string{"regent.*.event.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	ends(t, s.url(""), 1, "event stream", "another stream of this account has these subjects")
+	for name := range js.StreamNames(t.Context()).Name() {
+		if name != "audit" {
+			t.Errorf("left behind: %s", name)
+		}
+	}
+}
+
 // Settings of our own bucket that somebody has changed are named, with the
 // command that puts them back.
 func TestChangedBucket(t *testing.T) {

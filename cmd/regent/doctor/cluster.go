@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -35,7 +36,11 @@ func Bucket(ctx context.Context, s *kv.Store, err error) []Check {
 	}
 	checks := []Check{replicas(s.Bucket(), q)}
 	begin := time.Now()
-	if _, err := s.Probe(ctx); err != nil {
+	_, err = s.Probe(ctx)
+	switch {
+	case errors.Is(err, kv.ErrNoRights):
+		return append(checks, skipped("write", "this user may not write to the bucket"))
+	case err != nil:
 		return append(checks, failed("write", kv.Hint(err), "not acknowledged: %v", err))
 	}
 	took := time.Since(begin)

@@ -65,7 +65,7 @@ func (p *parts) dialWithKey(ctx context.Context) (*bus.Conn, error) {
 }
 
 // withKey is l with the key that follows from the cookie.
-func withKey(l Login, a *cred.Authority) ([]nats.Option, error) {
+func withKey(l Access, a *cred.Authority) ([]nats.Option, error) {
 	login, err := l.Options()
 	return append(login, a.NKeyOption(cred.App)), err
 }

@@ -206,6 +206,7 @@ type parts struct {
 	store     *store
 	agent     *agent.Agent
 	url       string
+	starts    string // directory
 
 	service *service.Service
 	stops   []func() // run in reverse order
@@ -225,6 +226,9 @@ func (p *parts) open(ctx context.Context) error {
 		return err
 	}
 	p.stops = append(p.stops, func() { _ = p.lock.Close() })
+	if err := p.openStarts(dir); err != nil {
+		return err
+	}
 	state := openState(dir)
 	memory, err := state.Load(n.opts.Name)
 	if err != nil {
@@ -365,7 +369,7 @@ func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 		Store:   p.store, Bus: p.bus, Ledger: p.store,
 		Disk:    disk{state, n.opts.Name},
 		Prover:  newProver(l.Renew, n.log),
-		Runners: n.runners(p.ledger(), ready),
+		Runners: p.runners(ready),
 		Clock:   clock{},
 		Last:    p.lastResort(),
 		Logger:  n.log,

@@ -42,11 +42,11 @@ type Options struct {
 	Server string
 	Creds  string
 
-	// Login is what else an external NATS asks for: keys, user and password, TLS
+	// Access is what else an external NATS asks for: keys, user and password, TLS
 	// files. If neither it nor Creds nor the URL says who we are, the key that
 	// follows from the cookie is shown, of which the server may know the public
 	// half.
-	Login Login
+	Access Access
 
 	// JetStream is the prefix of JetStream's API on an external NATS, where it
 	// is not the usual one: that of the domain D is "$JS.D.API". InboxPrefix is

@@ -19,14 +19,16 @@ type (
 	Application = app.Application
 	// Start is what an instance of an app is told (OTP: Module:start/2).
 	Start = app.Start
+	// NATS is how an instance connects to the cluster's NATS as its app.
+	NATS = app.NATS
 	// RestartType says what an app's end means for its node.
 	RestartType = policy.RestartType
 	// Config is a loaded configuration.
 	Config = config.Config
 	// Cookie is the secret that all nodes of a cluster share.
 	Cookie = cred.Cookie
-	// Login is how to show an external NATS who we are.
-	Login = cred.Login
+	// Access is how to show an external NATS who we are.
+	Access = cred.Access
 	// NodeName is name@host (OTP: node()).
 	NodeName = node.Name
 	// App is the name of an app (OTP: the application's atom).

@@ -46,7 +46,7 @@ type reach struct {
 	Derived string   `json:"derived,omitempty"` // of the cookie, where the servers are the nodes'
 	Also    string   `json:"also,omitempty"`    // likewise, of the cookie that is accepted too
 	NKey    string   `json:"nkey,omitempty"`    // likewise, where they know the key that follows from it
-	Login   Login    `json:"login"`             // for servers of somebody else
+	Access  Access   `json:"access"`            // for servers of somebody else
 
 	JetStream   string `json:"jetstream,omitempty"`
 	InboxPrefix string `json:"inbox,omitempty"`
@@ -58,7 +58,7 @@ func (p *parts) openWarden() error {
 	if n.opts.Shared || n.opts.Warden == WardenOff {
 		return nil
 	}
-	r := reach{URLs: slices.Clone(n.plan.clientURLs), Login: n.plan.login, JetStream: n.opts.JetStream, InboxPrefix: n.opts.InboxPrefix}
+	r := reach{URLs: slices.Clone(n.plan.clientURLs), Access: n.plan.login, JetStream: n.opts.JetStream, InboxPrefix: n.opts.InboxPrefix}
 	switch {
 	case !n.plan.external:
 		r.Derived = n.opts.Cookie.Derived()
@@ -150,9 +150,9 @@ func (r *reach) login(l warden.Life) ([]nats.Option, error) {
 		if err != nil {
 			return nil, err
 		}
-		return withKey(r.Login, a)
+		return withKey(r.Access, a)
 	}
-	return r.Login.Options()
+	return r.Access.Options()
 }
 
 func (r *reach) authority(cluster string) (*cred.Authority, error) {

@@ -3,194 +3,129 @@ package cred
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
-	"io/fs"
-	"net/url"
+	"io"
+	"log/slog"
 	"os"
+	"path/filepath"
 
 	"github.com/nats-io/jwt/v2"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 )
 
-// Login is how to show somebody else's NATS who we are, and which certificates
-// are involved. The zero value shows nothing. It is secret.
-type Login struct {
-	Creds    string `json:"creds,omitempty"` // file: token and key of a user
-	NKey     string `json:"nkey,omitempty"`  // file: seed of a user's key
-	User     string `json:"user,omitempty"`
-	Password string `json:"password,omitempty"`
-	Token    string `json:"token,omitempty"`
-
-	CA       string `json:"ca,omitempty"`   // file: who signed the server's certificate; empty: those of the system
-	Cert     string `json:"cert,omitempty"` // file: our own certificate
-	Key      string `json:"key,omitempty"`  // file: its key
-	TLSFirst bool   `json:"tls_first,omitempty"`
+// Grant says what a user may do that is less than the cookie's holder.
+type Grant struct {
+	Name      string   // of the user, as servers show it
+	Publish   []string // subjects; nothing else
+	Subscribe []string // likewise
 }
 
-// ErrLogin is wrapped by every error of Check.
-var ErrLogin = errors.New("invalid credentials")
+// Login is one user of the application account with a key of its own, which was
+// made for it and is nowhere else, and the means to prove it. It may be used by
+// several goroutines.
+type Login struct{ open func() *login } // a function for the reason given at Cookie
 
-// Shows reports whether l says who we are, by anything but a certificate.
-func (l Login) Shows() bool {
-	return l.Creds != "" || l.NKey != "" || l.User != "" || l.Token != ""
+type login struct {
+	token string
+	key   nkeys.KeyPair
+	leaf  tls.Certificate
+	a     *Authority
 }
 
-// WithUserinfo is l with what stands before the @ of a URL: USER:PASSWORD, or a
-// token alone.
-func (l Login) WithUserinfo(u *url.Userinfo) Login {
-	if u == nil {
-		return l
+// NewLogin makes a user of the application account that may do what g says. It
+// may not answer on whatever subject a question names: it could ask itself, with
+// the answer to go to any subject. It never expires: no clock is trusted.
+//
+// Its certificate is a client's: neither servers nor clients take it for that of
+// a server, and it says nothing of the cluster.
+func (a *Authority) NewLogin(g Grant) (*Login, error) {
+	key, err := nkeys.CreateUser()
+	if err != nil {
+		return nil, fmt.Errorf("make key of %s: %w", g.Name, err)
 	}
-	if password, ok := u.Password(); ok {
-		l.User, l.Password = u.Username(), password
-	} else {
-		l.Token = u.Username()
+	claims := jwt.NewUserClaims(public(key))
+	claims.Name = g.Name
+	claims.Pub.Allow.Add(g.Publish...)
+	claims.Sub.Allow.Add(g.Subscribe...)
+	if account := a.identity.account(App); account != public(a.keys().accounts[App]) {
+		claims.IssuerAccount = account
 	}
-	return l
+	token, err := claims.Encode(a.keys().accounts[App])
+	if err != nil {
+		return nil, fmt.Errorf("user token of %s: %w", g.Name, err)
+	}
+	leaf, err := a.newClientLeaf(g.Name)
+	if err != nil {
+		return nil, err
+	}
+	l := &login{token: token, key: key, leaf: leaf, a: a}
+	return &Login{func() *login { return l }}, nil
 }
 
-// Check refuses what can't be used, before anybody is asked. The error has no
-// secret in it.
-func (l Login) Check() error {
-	shown := 0
-	for _, s := range []string{l.Creds, l.NKey, l.User, l.Token} {
-		if s != "" {
-			shown++
-		}
+// Token is the user's token.
+func (l *Login) Token() (string, error) { return l.open().token, nil }
+
+// Sign signs a server's nonce.
+func (l *Login) Sign(nonce []byte) ([]byte, error) { return l.open().key.Sign(nonce) }
+
+// TLS is the configuration of a connection.
+func (l *Login) TLS() *tls.Config { return l.open().a.TLSConfig(l.open().leaf) }
+
+// Write writes the files creds, ca, cert and key with mode 0600 into dir, which
+// must exist and have none of them. They last as long as a process does, so
+// nothing is synced.
+func (l *Login) Write(dir string) error {
+	files, err := l.files()
+	if err != nil {
+		return fmt.Errorf("write credentials to %s: %w", dir, err)
 	}
-	if shown > 1 {
-		return fmt.Errorf("%w: give one of a credentials file, an nkey, user and password, or a token", ErrLogin)
-	}
-	for _, check := range []func() error{l.checkCreds, l.checkNKey, l.checkTLS} {
-		if err := check(); err != nil {
-			return fmt.Errorf("%w: %w", ErrLogin, err)
+	for _, f := range files {
+		if err := createSecret(filepath.Join(dir, f.name), f.data); err != nil {
+			return fmt.Errorf("write credentials to %s: %s: %w", dir, f.name, err)
 		}
 	}
 	return nil
 }
 
-func (l Login) checkCreds() error {
-	if l.Creds == "" {
-		return nil
-	}
-	raw, err := os.ReadFile(l.Creds)
+func (l *Login) files() ([]file, error) {
+	seed, err := l.open().key.Seed()
 	if err != nil {
-		return fmt.Errorf("credentials file %s: %w", l.Creds, bare(err))
+		return nil, fmt.Errorf("user seed: %w", err)
 	}
-	if _, err := jwt.ParseDecoratedJWT(raw); err != nil {
-		return fmt.Errorf("credentials file %s: no user token in it: %w", l.Creds, err)
+	creds, err := jwt.FormatUserConfig(l.open().token, seed)
+	if err != nil {
+		return nil, err
 	}
-	if _, err := jwt.ParseDecoratedUserNKey(raw); err != nil {
-		return fmt.Errorf("credentials file %s: no user key in it: %w", l.Creds, err)
+	key, err := x509.MarshalPKCS8PrivateKey(l.open().leaf.PrivateKey)
+	if err != nil {
+		return nil, fmt.Errorf("encode key: %w", err)
 	}
-	return nil
+	return []file{
+		{FileCreds, creds},
+		{FileCA, l.open().a.CA()},
+		{FileCert, pemBlock("CERTIFICATE", l.open().leaf.Certificate[0])},
+		{FileKey, pemBlock("PRIVATE KEY", key)},
+	}, nil
 }
 
-func (l Login) checkNKey() error {
-	if l.NKey == "" {
-		return nil
-	}
-	raw, err := os.ReadFile(l.NKey)
+// createSecret writes a file that must not exist.
+func createSecret(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return fmt.Errorf("nkey file %s: %w", l.NKey, bare(err))
+		return bare(err)
 	}
-	kp, err := nkeys.ParseDecoratedNKey(raw)
-	if err != nil {
-		return fmt.Errorf("nkey file %s: no seed in it", l.NKey) // the parser's error may show some of it
+	_, err = f.Write(data)
+	if closed := f.Close(); err == nil {
+		err = closed
 	}
-	defer kp.Wipe()
-	if key, err := kp.PublicKey(); err != nil || !nkeys.IsValidPublicUserKey(key) {
-		return fmt.Errorf("nkey file %s: not the seed of a user", l.NKey)
-	}
-	return nil
+	return bare(err)
 }
 
-func (l Login) checkTLS() error {
-	if (l.Cert == "") != (l.Key == "") {
-		return errors.New("a certificate needs its key, and a key its certificate")
-	}
-	if l.Cert != "" {
-		if _, err := tls.LoadX509KeyPair(l.Cert, l.Key); err != nil {
-			return fmt.Errorf("certificate %s with key %s: %w", l.Cert, l.Key, err)
-		}
-	}
-	if l.CA == "" {
-		return nil
-	}
-	raw, err := os.ReadFile(l.CA)
-	if err != nil {
-		return fmt.Errorf("CA file %s: %w", l.CA, bare(err))
-	}
-	if !x509.NewCertPool().AppendCertsFromPEM(raw) {
-		return fmt.Errorf("CA file %s: no certificate in it", l.CA)
-	}
-	return nil
-}
+// String is [redacted].
+func (l Login) String() string { return redacted }
 
-// Options are those of a connection. Files are read at every connection anew,
-// so that what is renewed in them is used without a restart.
-func (l Login) Options() ([]nats.Option, error) {
-	var opts []nats.Option
-	switch {
-	case l.Creds != "":
-		opts = append(opts, nats.UserCredentials(l.Creds))
-	case l.NKey != "":
-		o, err := nats.NkeyOptionFromSeed(l.NKey)
-		if err != nil {
-			return nil, fmt.Errorf("%w: nkey file %s: %w", ErrLogin, l.NKey, err)
-		}
-		opts = append(opts, o)
-	case l.User != "":
-		opts = append(opts, nats.UserInfo(l.User, l.Password))
-	case l.Token != "":
-		opts = append(opts, nats.Token(l.Token))
-	}
-	if l.Cert != "" {
-		opts = append(opts, nats.ClientCert(l.Cert, l.Key))
-	}
-	if l.CA != "" {
-		opts = append(opts, nats.RootCAs(l.CA))
-	}
-	if l.TLSFirst {
-		opts = append(opts, nats.TLSHandshakeFirst())
-	}
-	return opts, nil
-}
+// Format prints [redacted], whatever the verb.
+func (l Login) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
-// NKeyOption shows an external server the key of u that follows from the
-// cookie. Of it the server knows the public half alone: see Stanza.
-func (a *Authority) NKeyOption(u User) nats.Option {
-	return nats.Nkey(a.PublicKey(u), func(nonce []byte) ([]byte, error) { return a.Sign(u, nonce) })
-}
-
-// WriteNKey writes what any NATS client needs to connect as u to an external
-// server at url that knows the key of u: the files url and nkey with mode 0600,
-// in dir, which is made with mode 0700 if it is missing. Files of WriteCreds are
-// taken away.
-func (a *Authority) WriteNKey(dir string, u User, url string) error {
-	seed, err := a.keys().users[u].Seed()
-	if err == nil {
-		err = os.MkdirAll(dir, 0o700)
-	}
-	for _, f := range []struct {
-		name string
-		data []byte
-	}{{FileURL, []byte(url + "\n")}, {FileNKey, append(seed, '\n')}} {
-		if err == nil {
-			err = writeSecret(dir+string(os.PathSeparator)+f.name, f.data)
-		}
-	}
-	for _, name := range []string{FileCreds, FileCA, FileCert, FileKey} {
-		if err == nil {
-			if err = os.Remove(dir + string(os.PathSeparator) + name); errors.Is(err, fs.ErrNotExist) {
-				err = nil
-			}
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("write credentials to %s: %w", dir, bare(err))
-	}
-	return nil
-}
+// LogValue is [redacted].
+func (l Login) LogValue() slog.Value { return slog.StringValue(redacted) }

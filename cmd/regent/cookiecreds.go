@@ -220,7 +220,7 @@ func untried(warn io.Writer, urls []string) {
 func (f *credsFlags) tryKey(ctx context.Context, urls []string, a *cred.Authority, warn io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, checkMax)
 	defer cancel()
-	opts, err := cred.Login{CA: f.ca}.Options()
+	opts, err := cred.Access{CA: f.ca}.Options()
 	if err != nil {
 		return err
 	}

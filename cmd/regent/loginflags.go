@@ -27,8 +27,8 @@ func (f *loginFlags) bind(fs *pflag.FlagSet, unless string) {
 	fs.StringVar(&f.domain, "js-domain", "", "JetStream `DOMAIN` on the NATS servers")
 }
 
-func (f *loginFlags) login() cred.Login {
-	return cred.Login{Creds: f.creds, NKey: f.nkey, CA: f.ca, Cert: f.cert, Key: f.key}
+func (f *loginFlags) login() cred.Access {
+	return cred.Access{Creds: f.creds, NKey: f.nkey, CA: f.ca, Cert: f.cert, Key: f.key}
 }
 
 func (f *loginFlags) apiPrefix() string { return domainPrefix(f.domain) }
@@ -43,7 +43,7 @@ func domainPrefix(domain string) string {
 // external is a NATS that is there already, and how to get in.
 type external struct {
 	url       string
-	login     cred.Login
+	login     cred.Access
 	apiPrefix string // of JetStream; "" for the usual one
 	inbox     string // prefix; "" for the usual one
 }
@@ -102,7 +102,7 @@ func contextTarget(name string) (external, error) {
 	}
 	return external{
 		url: s.URL, inbox: s.InboxPrefix, apiPrefix: apiPrefixOf(s),
-		login: cred.Login{
+		login: cred.Access{
 			Creds: s.Creds, NKey: s.NKey, User: s.User, Password: s.Password, Token: s.Token,
 			CA: s.CA, Cert: s.Cert, Key: s.Key, TLSFirst: s.TLSFirst,
 		},

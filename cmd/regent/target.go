@@ -123,7 +123,7 @@ func (t *target) dialServers(ctx context.Context, l *link, urls []string, named 
 }
 
 // given is the login of flags and URLs.
-func (t *target) given(urls []string) (cred.Login, error) {
+func (t *target) given(urls []string) (cred.Access, error) {
 	l := t.login()
 	for _, addr := range urls {
 		if u, err := url.Parse(addr); err == nil {
@@ -138,7 +138,7 @@ func (t *target) given(urls []string) (cred.Login, error) {
 
 const clientName = "regent client"
 
-func (t *target) dialWith(ctx context.Context, urls []string, login cred.Login, more ...nats.Option) (*bus.Conn, error) {
+func (t *target) dialWith(ctx context.Context, urls []string, login cred.Access, more ...nats.Option) (*bus.Conn, error) {
 	opts, err := login.Options()
 	if err != nil {
 		return nil, err
@@ -157,7 +157,7 @@ func (t *target) dialWith(ctx context.Context, urls []string, login cred.Login, 
 // dialCookie shows what follows from the cookie: to the nodes' servers, which
 // have its certificates, credentials; to others, which have no TLS or that of
 // --tlsca, its key; and to those that want no key, nothing.
-func (t *target) dialCookie(ctx context.Context, urls []string, given cred.Login, named bool, warn io.Writer) (*bus.Conn, error) {
+func (t *target) dialCookie(ctx context.Context, urls []string, given cred.Access, named bool, warn io.Writer) (*bus.Conn, error) {
 	a, err := t.authority()
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && named:
@@ -166,7 +166,7 @@ func (t *target) dialCookie(ctx context.Context, urls []string, given cred.Login
 	case err != nil:
 		return nil, err
 	}
-	if given == (cred.Login{}) {
+	if given == (cred.Access{}) {
 		login, err := a.ConnOptions(cred.App, clientName)
 		if err != nil {
 			return nil, failed("credentials", err)

@@ -42,7 +42,7 @@ func (m *Machine) start(a *app) {
 	r := m.newRun(a)
 	r.nonce, r.epoch = c.nonce, c.epoch
 	m.emit(History{Type: "app_starting", App: a.App, Node: m.cfg.Self, From: c.from, Epoch: c.epoch, Detail: string(c.kind)})
-	m.do(StartApp{Run: r.id, App: a.App, Session: c.session, Epoch: c.epoch, Kind: c.kind, From: c.from, Payload: c.payload})
+	m.do(StartApp{Run: r.id, App: a.App, Session: c.session, Epoch: c.epoch, Kind: c.kind, From: c.from, Payload: c.payload, Provisional: c.provisional})
 }
 
 func (m *Machine) newRun(a *app) *run {

@@ -62,6 +62,12 @@ type Runner struct {
 	Ledger Ledger
 	// Nursery, if not nil, has processes ready for starts, and their places.
 	Nursery *Nursery
+	// Files is a directory in which every start has one of its own for what it
+	// is given as files. It must exist; empty means that for temporary files.
+	Files string
+	// NATS writes what a start needs to connect to NATS into dir, with mode
+	// 0600. nil: commands are given nothing of the kind.
+	NATS func(s app.Start, dir string) (NATS, error)
 	// Output is called for every line that the command prints, one call at a
 	// time per stream. It must not block: the command would, with its next
 	// line. nil drops the output.

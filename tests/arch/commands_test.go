@@ -20,6 +20,7 @@ var ranBy = map[string]string{
 	"docs/nats-cli.md":            "TestTypedCommands and TestNATSCLI in tests/integration",
 	"docs/testing.md":             "its make verbs by .ci/run; its go test lines are .ci/run's with other flags",
 	"examples/embedded/README.md": "the example's own test builds and runs it",
+	"examples/fencing/README.md":  "the example's own test builds it, and runs these lines",
 }
 
 // notRun are the lines that nothing runs, and why.

@@ -95,7 +95,7 @@ var graph = map[string][]may{
 		{natsGo, "it is the adapter of core NATS"},
 		{"bus/wire", "the form of heartbeats"},
 		{"manager/machine", "message types"},
-		{"policy", "nonces"},
+		{"policy", "nonces, and the apps whose subjects they are"},
 		{"policy/node", "subjects name nodes"},
 	},
 	"bus/service": {

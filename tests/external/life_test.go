@@ -104,7 +104,7 @@ func (r *run3) command(args ...string) string {
 func (r *run3) begin(replicas int, leaders []string) {
 	r.t.Helper()
 	r.command("start", app, "--all")
-	first := r.w.waitStart(time.Second, 1, []string{"node1"}, "normal")
+	first := r.w.waitStart(10*time.Second, 1, []string{"node1"}, "normal")
 	var doc status.Document
 	if err := json.Unmarshal([]byte(r.command("status", "--json")), &doc); err != nil {
 		r.t.Fatal(err)

@@ -36,7 +36,7 @@ func TestOpenServer(t *testing.T) {
 func (w *world) lives(n *life, login ...string) {
 	w.t.Helper()
 	w.must(append([]string{"start", app, "--on", n.name + "@lxw"}, login...)...)
-	w.waitStart(time.Second, 1, []string{n.name}, "normal")
+	w.waitStart(10*time.Second, 1, []string{n.name}, "normal")
 	// The cookie gives no rights on somebody else's NATS, and the node's own are
 	// none of the app's business.
 	if told, err := os.ReadFile(w.path("nats.log")); err != nil || len(told) > 0 {

@@ -131,7 +131,7 @@ func (t *target) given(urls []string) (cred.Access, error) {
 		}
 	}
 	if err := l.Check(); err != nil {
-		return l, usage("credentials", "%w", err)
+		return l, usage("", "%w", err)
 	}
 	return l, nil
 }
@@ -215,11 +215,11 @@ func (t *target) dialContext(l *link) error {
 	opts := []nats.Option{nats.Name(clientName), nats.Timeout(reachMax)}
 	login := t.login()
 	if err := login.Check(); err != nil {
-		return usage("credentials", "%w", err)
+		return usage("", "%w", err)
 	}
 	more, err := login.Options()
 	if err != nil {
-		return usage("credentials", "%w", err)
+		return usage("", "%w", err)
 	}
 	if _, err := loadContext(t.context); err != nil {
 		return usage("--context "+t.context, "%w", err)

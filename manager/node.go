@@ -226,6 +226,7 @@ func (p *parts) open(ctx context.Context) error {
 		return err
 	}
 	p.stops = append(p.stops, func() { _ = p.lock.Close() })
+	n.endFormerLives(dir)
 	if err := p.openStarts(dir); err != nil {
 		return err
 	}
@@ -441,6 +442,26 @@ func (clock) Now() machine.Instant { return machine.Instant(samehost.Boottime())
 func (clock) Wall() int64          { return time.Now().UnixMilli() }
 
 const groupsPrefix = "groups-"
+
+// formerMax is how long what a former life has left may take to be gone after
+// SIGKILL.
+const formerMax = 2 * time.Second
+
+// endFormerLives ends what former lives of this node have left. Where agent and
+// warden went together nobody else does: their lease has run out since, and
+// others may run these apps by now.
+func (n *Node) endFormerLives(dir string) {
+	lists, _ := filepath.Glob(filepath.Join(dir, groupsPrefix+"*"))
+	for _, list := range lists {
+		killed, err := samehost.EndFormer(list, n.opts.Name, formerMax)
+		if killed > 0 {
+			n.log.Warn("ended processes that a former life has left", "processes", killed)
+		}
+		if err != nil && !errors.Is(err, samehost.ErrNoProof) {
+			n.log.Error("a former life of this node has left processes that can't be ended", "err", err)
+		}
+	}
+}
 
 // tidy removes the lists of process groups of former lives, and their cgroups,
 // once this life has a session: they were needed to prove those lives' ends,

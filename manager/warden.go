@@ -17,6 +17,7 @@ import (
 	"github.com/seed7529eb29/regent/manager/machine"
 	"github.com/seed7529eb29/regent/manager/osproc"
 	"github.com/seed7529eb29/regent/manager/warden"
+	"github.com/seed7529eb29/regent/manager/warden/vigil"
 	"github.com/seed7529eb29/regent/policy"
 )
 
@@ -251,17 +252,16 @@ func (c *certifier) attempt(ctx context.Context, r *records) (done bool, err err
 	if err != nil {
 		return false, err
 	}
-	if cell.Node == nil || cell.Node.Agent != c.life.Agent || cell.Node.State != policy.SessionLive {
+	w, over := vigil.Life{Node: c.life.Node, Agent: c.life.Agent, TTL: c.life.TTL}.Certificate(cell)
+	if over {
 		return true, nil
 	}
-	dead := *cell.Node
-	dead.State = policy.SessionDead
-	cell.Node = &dead
-	rev, outcome, err := r.store.CAS(ctx, policy.Write{Cell: cell, Expect: cell.Rev, ID: uuid.NewString()})
+	w.ID = uuid.NewString()
+	rev, outcome, err := r.store.CAS(ctx, w)
 	if outcome != policy.OutcomeOK {
 		return false, err
 	}
-	c.announce(ctx, r, dead, rev)
+	c.announce(ctx, r, *w.Cell.Node, rev)
 	return true, nil
 }
 

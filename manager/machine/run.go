@@ -19,6 +19,9 @@ func (m *Machine) startOwned(a *app) {
 	if !m.named(a) || !m.runnable(a) || m.stopReason(a) != "" || a.durable < c.epoch {
 		return
 	}
+	if c.over != nil && a.reasserting() {
+		return
+	}
 	if c.over != nil && (c.over.final || !m.passed(c.restart) || !a.exclusive() && !c.rewritten) {
 		return
 	}
@@ -34,6 +37,13 @@ func (m *Machine) named(a *app) bool {
 		return m.mine(a.rec.Next) && a.rec.Next.Nonce == a.claim.nonce
 	}
 	return a.ownsByClaim(m)
+}
+
+// reasserting: a claim that replaces this one was sent and may have been applied,
+// or may yet be. What runs goes on; nothing starts under an epoch that the record
+// may have left.
+func (a *app) reasserting() bool {
+	return a.req != nil && a.req.op == OpReassert || slices.Contains(a.open, OpReassert)
 }
 
 func (m *Machine) start(a *app) {

@@ -213,6 +213,31 @@ func TestUnrecognizedMembersAreNeitherKilledNorGone(t *testing.T) {
 	expectProof(t, l.SessionRecord, false)
 }
 
+// TestFormerLifeIsEnded: whoever holds the data directory ends what is left of
+// the life before, and nothing else.
+func TestFormerLifeIsEnded(t *testing.T) {
+	l := newLife(t, "sleep 1000 &", "REGENT_NODE=n1@h")
+	l.kill(t)
+	if n, err := EndFormer(l.Groups, "n2@h", time.Second); n != 0 || !errors.Is(err, ErrNoProof) {
+		t.Errorf("EndFormer of another node: %d, %v", n, err)
+	}
+	if alive, err := l.group.Alive(); !alive || err != nil {
+		t.Errorf("another node's process was ended: alive %t, %v", alive, err)
+	}
+	if n, err := EndFormer(l.Groups, "n1@h", 10*time.Second); n != 1 || err != nil {
+		t.Errorf("EndFormer: %d, %v", n, err)
+	}
+	if alive, err := l.group.Alive(); alive || err != nil {
+		t.Errorf("the group is alive %t, %v", alive, err)
+	}
+	if n, err := EndFormer(l.Groups, "n1@h", time.Second); n != 0 || err != nil {
+		t.Errorf("EndFormer with nothing left: %d, %v", n, err)
+	}
+	if _, err := EndFormer(garbage(t), "n1@h", time.Second); !errors.Is(err, ErrNoProof) {
+		t.Errorf("EndFormer by garbage: %v", err)
+	}
+}
+
 func TestReusedGroupNumberIsNotTheRecordedGroup(t *testing.T) {
 	l := newLife(t, "exec sleep 1000")
 	old := l.group

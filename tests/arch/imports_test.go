@@ -43,6 +43,11 @@ var graph = map[string][]may{
 		{"policy", "the rules it applies over time"},
 		{"policy/node", "members are nodes"},
 	},
+	"manager/machine/machinetest": {
+		{"manager/machine", "whole clusters of it in virtual time"},
+		{"policy", "the store holds its records"},
+		{"policy/node", "names"},
+	},
 	"manager/app": {
 		{"policy", "a start says app, session, epoch and kind"},
 		{"policy/node", "and where it comes from"},
@@ -57,7 +62,12 @@ var graph = map[string][]may{
 		{"policy", "app names"},
 		{"golang.org/x/sys/unix", "death signal of the parent, wait without reaping"},
 	},
+	"manager/warden/vigil": {
+		{"policy", "a certificate is a write of a session record"},
+		{"policy/node", "whose vigil it is"},
+	},
 	"manager/warden": {
+		{"manager/warden/vigil", "what it decides"},
 		{"manager/samehost", "what it kills are process groups, and it must be certain that they are gone"},
 		{"manager/lastresort", "the kernel ends a warden that stands still"},
 		{"policy", "nonces and app names"},
@@ -144,6 +154,7 @@ var graph = map[string][]may{
 		{"manager/osproc", "wiring: apps that are processes"},
 		{"manager/samehost", "wiring: proofs by inspection"},
 		{"manager/warden", "wiring: the second process, and its way to the records"},
+		{"manager/warden/vigil", "what a certificate is"},
 		{"manager/status", "the status document"},
 		{"policy", "names and types of the Go API"},
 		{"policy/config", "what is configured"},
@@ -205,7 +216,8 @@ var graph = map[string][]may{
 		{"policy/node", "names"},
 	},
 	"tests/sim": {
-		{"manager/machine", "the only real thing in a simulation"},
+		{"manager/machine", "the only real thing in a simulation, beside"},
+		{"manager/warden/vigil", "what wardens decide"},
 		{"policy", "records"},
 		{"policy/node", "names"},
 		{"tests/sim/checkers", "what must hold"},

@@ -16,7 +16,8 @@ import (
 	"github.com/seed7529eb29/regent/policy/node"
 )
 
-// Event is one transition, for people: nothing is decided by it.
+// Event is one transition. Nothing is decided by it; it is for people, and to
+// prove afterwards what happened.
 type Event struct {
 	Schema int          `json:"schema"` // 1
 	Time   time.Time    `json:"time"`
@@ -27,6 +28,19 @@ type Event struct {
 	From   node.Name    `json:"from"`
 	Epoch  policy.Epoch `json:"epoch"`
 	Detail string       `json:"detail"`
+
+	// What makes the stream evidence, where it is known.
+	Session policy.Session `json:"session,omitempty"` // whose right it is about
+	Claim   policy.Nonce   `json:"claim,omitempty"`   // nonce of the claim
+	Run     uint64         `json:"run,omitempty"`     // the instance, of those of this life
+	Op      string         `json:"op,omitempty"`      // row of the protocol that was acknowledged
+	By      node.Name      `json:"by,omitempty"`      // who wrote this
+	Life    policy.Nonce   `json:"life,omitempty"`    // and in which life
+	N       uint64         `json:"n,omitempty"`       // counts the events of that life from 1
+	Lost    uint64         `json:"lost,omitempty"`    // so many events of that life before this one had no room anywhere
+	Clock   string         `json:"clock,omitempty"`   // which clock mono and sent are of
+	Mono    int64          `json:"mono,omitempty"`    // when it was learned, nanoseconds of that clock
+	Sent    int64          `json:"sent,omitempty"`    // when what was acknowledged was sent
 }
 
 // EventType is what happened.

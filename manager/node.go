@@ -144,6 +144,7 @@ func (n *Node) run(ctx context.Context) Exit {
 	watching.Go(func() { n.watchSpec(watch, parts) })
 	watching.Go(func() { n.watchStatus(watch, parts) })
 	watching.Go(func() { n.tidy(watch, parts) })
+	watching.Go(func() { parts.store.writeLeft(watch, parts.dir, parts.left, n.log) })
 	exit := n.explainDigest(parts, parts.agent.Run(ctx))
 	stop()
 	watching.Wait()
@@ -186,6 +187,8 @@ func (n *Node) exitFor(err error) Exit {
 	case errors.Is(err, kv.ErrNoJetStream), errors.Is(err, kv.ErrForeignBucket), errors.Is(err, kv.ErrOldServer), errors.Is(err, kv.ErrOverlap),
 		errors.Is(err, kv.ErrTooFewServers), errors.Is(err, kv.ErrNoSpace):
 		e.Hint = kv.Hint(err)
+	case errors.Is(err, errHTTP):
+		e.Hint = "choose another address with --http, or stop what has it"
 	case errors.Is(err, ErrState):
 		e.Hint = "it keeps epochs from repeating; restore it, or remove it and accept the wait for a bucket this node does not know"
 	}
@@ -209,7 +212,10 @@ type parts struct {
 	starts    string // directory
 
 	service *service.Service
-	stops   []func() // run in reverse order
+	web     *web // nil: nothing is shown over HTTP
+	dir     string
+	left    []kv.Event // history of former lives that is in no ledger yet
+	stops   []func()   // run in reverse order
 }
 
 func (p *parts) open(ctx context.Context) error {
@@ -219,6 +225,7 @@ func (p *parts) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	p.dir = dir
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
@@ -228,6 +235,9 @@ func (p *parts) open(ctx context.Context) error {
 	p.stops = append(p.stops, func() { _ = p.lock.Close() })
 	n.endFormerLives(dir)
 	if err := p.openStarts(dir); err != nil {
+		return err
+	}
+	if err := p.openWeb(); err != nil {
 		return err
 	}
 	state := openState(dir)
@@ -364,6 +374,12 @@ func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 	n.log.Info("lease", "ttl", l.TTL, "renewal", l.Renew, "fence", l.Fence(), "kv_outage", l.KVOutage, "failover_at_most", l.FailoverMax())
 	ready := n.nursery(p.cradle())
 	p.stops = append(p.stops, ready.Close)
+	j, left, err := openJournal(p.dir, p.store)
+	if err != nil {
+		return err
+	}
+	p.stops = append(p.stops, j.Close)
+	p.left = left
 	a, err := agent.New(agent.Options{
 		Machine: n.machineConfig(p, memory),
 		Cluster: n.opts.Cluster,
@@ -375,11 +391,13 @@ func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 		Last:    p.lastResort(),
 		Logger:  n.log,
 		Args:    n.args, Phases: n.phases,
+		Observer: p.web.observe(), Journal: j,
 	})
 	if err != nil {
 		return err
 	}
 	p.agent = a
+	p.web.connected(p)
 	hearing := newHearing(n.opts.Config, n.log)
 	stop, err := p.bus.SubscribeBeats(func(b machine.Beat) {
 		if b, ok := hearing.take(b); ok {
@@ -390,7 +408,7 @@ func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 		return err
 	}
 	p.stops = append(p.stops, stop)
-	if stop, err = p.bus.SubscribeCertificates(func(c machine.Certified) { a.Post(c) }); err != nil {
+	if stop, err = p.bus.SubscribeCertificates(func(c machine.Certified) { p.web.heard(c); a.Post(c) }); err != nil {
 		return err
 	}
 	p.stops = append(p.stops, stop)

@@ -59,6 +59,10 @@ type Options struct {
 	ClusterListen string // likewise the route port
 	NewCluster    bool   // no other node of this cluster runs: skips the wait for an unknown bucket
 
+	// HTTP is the address, HOST:PORT, at which the node shows /metrics, /healthz
+	// and /readyz. Empty: nowhere.
+	HTTP string
+
 	// Start are the apps that are started as soon as the node is up.
 	Start []StartRequest
 

@@ -11,8 +11,10 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/seed7529eb29/regent/kv"
-	"github.com/seed7529eb29/regent/manager/machine"
+	"github.com/seed7529eb29/regent/manager/agent"
+	"github.com/seed7529eb29/regent/manager/samehost"
 	"github.com/seed7529eb29/regent/policy"
+	"github.com/seed7529eb29/regent/policy/node"
 )
 
 // store is the agent's port to the bucket. The bucket is opened in the
@@ -88,19 +90,36 @@ func (s *store) Read(ctx context.Context, key policy.Key) (policy.Cell, error) {
 }
 
 // Append writes a line of history.
-func (s *store) Append(ctx context.Context, h machine.History, at int64, id string) error {
+func (s *store) Append(ctx context.Context, l agent.Line) error {
 	o := s.opened.Load()
 	if o == nil {
 		return errNotOpen
 	}
-	_, err := o.ledger.Append(ctx, kv.Event{
-		Time: time.UnixMilli(at).UTC(), Type: kv.EventType(h.Type), App: h.App, Node: h.Node,
-		From: h.From, Epoch: h.Epoch, Detail: h.Detail,
-	}, id)
+	_, err := o.ledger.Append(ctx, s.event(l), l.ID())
 	if err != nil {
 		return fmt.Errorf("append event: %w", err)
 	}
 	return nil
+}
+
+// event is a line as it is kept.
+func (s *store) event(l agent.Line) kv.Event {
+	return kv.Event{
+		Time: time.UnixMilli(l.Wall).UTC(), Type: kv.EventType(l.Type), App: l.App, Node: l.Node,
+		From: l.From, Epoch: l.Epoch, Detail: l.Detail,
+		Session: l.Session, Claim: l.Claim, Run: uint64(l.Run), Op: string(l.Op),
+		By: node.Name(s.opts.Node), Life: l.Life, N: l.N, Lost: l.Lost,
+		Clock: clockOf(l.Life), Mono: int64(l.At), Sent: int64(l.Sent),
+	}
+}
+
+// clockOf names the clock that this process reads. Where nothing tells that two
+// processes read the same one, it is each life's own.
+func clockOf(life policy.Nonce) string {
+	if id := samehost.ClockID(); id != "" {
+		return id
+	}
+	return string(life)
 }
 
 // quorum is what the store says of itself; the zero value before it is open.

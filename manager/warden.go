@@ -1,6 +1,7 @@
 package manager
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/seed7529eb29/regent/kv"
 	"github.com/seed7529eb29/regent/manager/machine"
 	"github.com/seed7529eb29/regent/manager/osproc"
+	"github.com/seed7529eb29/regent/manager/samehost"
 	"github.com/seed7529eb29/regent/manager/warden"
 	"github.com/seed7529eb29/regent/manager/warden/vigil"
 	"github.com/seed7529eb29/regent/policy"
@@ -114,6 +116,8 @@ type certifier struct {
 	log       *slog.Logger
 	stop      context.CancelFunc
 	open      chan *records // one, when it is there
+	sent      time.Duration // when a certificate was sent first; 0: none was
+	cert      *kv.Event     // what this process certified; nil: nothing
 }
 
 // records are a connection and what is reached through it.
@@ -222,6 +226,9 @@ func (c *certifier) Certify(ctx context.Context) error {
 	for {
 		done, err := c.attempt(ctx, r)
 		if done {
+			if c.cert != nil {
+				c.write(ctx, r)
+			}
 			return nil
 		}
 		if err != nil {
@@ -254,27 +261,54 @@ func (c *certifier) attempt(ctx context.Context, r *records) (done bool, err err
 	}
 	w, over := vigil.Life{Node: c.life.Node, Agent: c.life.Agent, TTL: c.life.TTL}.Certificate(cell)
 	if over {
+		if c.sent != 0 && cell.Node != nil && cell.Node.Agent == c.life.Agent && cell.Node.State == policy.SessionDead {
+			c.cert = c.event(*cell.Node, c.sent) // its answer was lost
+		}
 		return true, nil
 	}
 	w.ID = uuid.NewString()
+	c.sent = cmp.Or(c.sent, samehost.Boottime())
 	rev, outcome, err := r.store.CAS(ctx, w)
 	if outcome != policy.OutcomeOK {
 		return false, err
 	}
-	c.announce(ctx, r, *w.Cell.Node, rev)
+	c.announce(r, *w.Cell.Node, rev)
+	c.cert = c.event(*w.Cell.Node, c.sent)
 	return true, nil
 }
 
-// announce tells everybody, and writes it down; the record is what counts.
-func (c *certifier) announce(ctx context.Context, r *records, dead policy.SessionRecord, rev policy.Revision) {
+// announce tells everybody; the record is what counts.
+func (c *certifier) announce(r *records, dead policy.SessionRecord, rev policy.Revision) {
 	cert := machine.Certified{Node: dead.Node, Session: dead.Session, Agent: dead.Agent, Rev: rev}
 	if err := bus.PublishCertificate(r.conn.NATS(), bus.Cluster(c.life.Cluster), cert); err != nil {
 		c.log.Warn("certificate", "err", err)
 	}
-	_, err := r.ledger.Append(ctx, kv.Event{
-		Time: time.Now().UTC(), Type: kv.Certified, Node: dead.Node, Detail: "by its warden: its processes are gone",
-	}, string(dead.Session)+"-certified")
-	if err != nil {
-		c.log.Warn("history", "err", err)
+}
+
+// event is the certificate as a line of history. The deaths were confirmed
+// before it was sent.
+func (c *certifier) event(dead policy.SessionRecord, sent time.Duration) *kv.Event {
+	life := c.life.Agent + "/warden"
+	return &kv.Event{
+		Time: time.Now().UTC().Truncate(time.Millisecond), Type: kv.Certified, Node: dead.Node, Detail: "by its warden: its processes are gone",
+		Session: dead.Session, Op: string(machine.OpCertify), By: c.life.Node, Life: life, N: 1,
+		Clock: clockOf(life), Mono: int64(samehost.Boottime()), Sent: int64(sent),
+	}
+}
+
+// write puts the certificate into the history, as often as it takes: nothing
+// waits for this process any more.
+func (c *certifier) write(ctx context.Context, r *records) {
+	for {
+		_, err := r.ledger.Append(ctx, *c.cert, string(c.cert.Life)+"-1")
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			c.log.Warn("the certificate is not in the history", "err", err)
+			return
+		case <-time.After(connectAgain):
+		}
 	}
 }

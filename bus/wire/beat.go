@@ -58,6 +58,13 @@ type beat struct {
 	Memory  bool      `json:"memory,omitempty"`
 	Vouches bool      `json:"vouches,omitempty"`
 	Waiting []string  `json:"waiting,omitempty"`
+	Seq     uint64    `json:"seq,omitempty"`
+	Heard   []echo    `json:"heard,omitempty"`
+}
+
+type echo struct {
+	Agent string `json:"agent"`
+	N     uint64 `json:"n"`
 }
 
 type appBeat struct {
@@ -69,6 +76,8 @@ type appBeat struct {
 	Error   string `json:"error,omitempty"`
 	Running bool   `json:"running,omitempty"`
 	Epoch   uint64 `json:"epoch,omitempty"`
+	Run     uint64 `json:"run,omitempty"`
+	Ending  bool   `json:"ending,omitempty"`
 }
 
 // Encode writes b. Texts for people are cut at their limit, and left out when
@@ -164,11 +173,16 @@ func toWire(b machine.Beat) beat {
 		w.Apps = append(w.Apps, appBeat{
 			App: string(a.App), Started: a.Started, Type: string(a.Type), Denied: a.Denied,
 			Failed: a.Failed, Error: clip(a.Error), Running: a.Running, Epoch: uint64(a.Epoch),
+			Run: uint64(a.Run), Ending: a.Ending,
 		})
 	}
 	slices.SortFunc(w.Apps, func(x, y appBeat) int { return cmp.Compare(x.App, y.App) })
 	for _, text := range b.Waiting[:min(len(b.Waiting), waitMax)] {
 		w.Waiting = append(w.Waiting, clip(text))
+	}
+	w.Seq = uint64(b.Seq)
+	for _, e := range b.Heard[:min(len(b.Heard), machine.EchoesMax)] {
+		w.Heard = append(w.Heard, echo{string(e.Agent), e.N})
 	}
 	return w
 }
@@ -218,7 +232,8 @@ func fillFull(b *machine.Beat, w beat) error {
 	if b.Apps, err = readApps(w.Apps); err != nil {
 		return err
 	}
-	return readWaiting(b, w.Waiting)
+	b.Seq = policy.Revision(w.Seq)
+	return errors.Join(readWaiting(b, w.Waiting), readEchoes(b, w.Heard))
 }
 
 func readApps(apps []appBeat) ([]machine.AppBeat, error) {
@@ -254,6 +269,7 @@ func readApp(a appBeat) (machine.AppBeat, error) {
 	return machine.AppBeat{
 		App: app, Started: a.Started, Type: typ, Denied: a.Denied, Failed: a.Failed,
 		Error: a.Error, Running: a.Running, Epoch: policy.Epoch(a.Epoch),
+		Run: policy.Epoch(a.Run), Ending: a.Ending,
 	}, nil
 }
 
@@ -266,6 +282,19 @@ func readWaiting(b *machine.Beat, texts []string) error {
 			return fmt.Errorf("%w: waiting: longer than %d bytes", ErrMalformed, textMax)
 		}
 		b.Waiting = append(b.Waiting, text)
+	}
+	return nil
+}
+
+func readEchoes(b *machine.Beat, echoes []echo) error {
+	if len(echoes) > machine.EchoesMax {
+		return fmt.Errorf("%w: heard more than %d agents", ErrMalformed, machine.EchoesMax)
+	}
+	for _, e := range echoes {
+		if err := printable("agent", e.Agent, idMax); err != nil {
+			return err
+		}
+		b.Heard = append(b.Heard, machine.Echo{Agent: policy.Nonce(e.Agent), N: e.N})
 	}
 	return nil
 }

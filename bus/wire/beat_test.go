@@ -30,10 +30,12 @@ func fullBeat() machine.Beat {
 		Apps: []machine.AppBeat{
 			{App: "failed", Started: true, Type: policy.Permanent, Failed: true, Error: "exit status 1: \"no\" <disk>", Epoch: 3},
 			{App: "local", Started: true, Type: policy.Temporary, Running: true},
+			{App: "runs", Started: true, Type: policy.Temporary, Epoch: 8, Run: 7, Ending: true},
 			{App: "shut", Denied: true, Epoch: 1<<63 + 1},
 		},
 		Identity: "2026-01-02T15:04:05.123456789Z/4be1", Memory: true, Vouches: true,
 		Waiting: []string{"node3@lxw to come", "a quorum"},
+		Seq:     4711, Heard: []machine.Echo{{Agent: "8b1d6a3c-2a0e-4a39-8a53-5c1f0a7d9e02", N: 12}},
 	}
 }
 
@@ -207,6 +209,7 @@ func TestEncodeRefusesWhatNobodyWouldRead(t *testing.T) {
 		"bad phase": func(b *machine.Beat) { b.Phase = "fine" },
 		"bad node":  func(b *machine.Beat) { b.Node = "x" },
 		"app twice": func(b *machine.Beat) { b.Apps = append(b.Apps, b.Apps[0]) },
+		"bad echo":  func(b *machine.Beat) { b.Heard[0].Agent = "\n" },
 	} {
 		b := fullBeat()
 		change(&b)
@@ -261,7 +264,12 @@ func drawBeat(t *rapid.T) machine.Beat {
 			App: policy.App(name), Started: rapid.Bool().Draw(t, "started"), Failed: rapid.Bool().Draw(t, "failed"),
 			Type:  rapid.SampledFrom([]policy.RestartType{"", policy.Permanent, policy.Transient, policy.Temporary}).Draw(t, "type"),
 			Error: rapid.StringN(0, -1, textMax).Draw(t, "error"), Epoch: policy.Epoch(rapid.Uint64().Draw(t, "epoch")),
+			Run: policy.Epoch(rapid.Uint64().Draw(t, "run")), Ending: rapid.Bool().Draw(t, "ending"),
 		})
+	}
+	b.Seq = policy.Revision(rapid.Uint64().Draw(t, "seq"))
+	for i := range rapid.IntRange(0, 3).Draw(t, "heard") {
+		b.Heard = append(b.Heard, machine.Echo{Agent: policy.Nonce(id.Draw(t, "heard agent")), N: uint64(i)})
 	}
 	return b
 }

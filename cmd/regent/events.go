@@ -172,6 +172,9 @@ func eventLine(e kv.Event) string {
 	if e.Detail != "" {
 		text += "  " + e.Detail
 	}
+	if e.Lost > 0 {
+		text += fmt.Sprintf("  (%d events of %s before this one are lost)", e.Lost, e.By)
+	}
 	return oneLine(text)
 }
 

@@ -32,6 +32,7 @@ type nodeFlags struct {
 	server, context       string
 	login                 loginFlags
 	warden                string
+	http                  string
 	start                 []string
 	logFormat, logLevel   string
 }
@@ -56,6 +57,7 @@ func (f *nodeFlags) bind(fs *pflag.FlagSet) {
 	fs.StringVar(&f.context, "context", "", "nats CLI context `NAME` of an external NATS")
 	f.login.bind(fs, "(default: the cookie's key)")
 	fs.StringVar(&f.warden, "warden", string(manager.WardenAuto), "`MODE` of the process that ends what a killed node leaves behind: auto, off or require")
+	fs.StringVar(&f.http, "http", "", "show /metrics, /healthz and /readyz at `HOST:PORT`")
 	fs.StringVar(&f.logFormat, "log-format", "text", "`FORMAT` of the log: text or json")
 	fs.StringVar(&f.logLevel, "log-level", "info", "least `LEVEL` that is logged: debug, info, warn or error")
 }
@@ -67,8 +69,8 @@ func (f *nodeFlags) options(out, errOut io.Writer) (*NodeOptions, error) {
 	o := &NodeOptions{
 		Config: f.config, Cookie: CookieSource{File: f.cookieFile, Insecure: f.insecureCookie}, AlsoCookie: f.alsoFile,
 		Hidden: f.hidden, DataDir: f.data, Listen: f.listen, ClusterListen: f.clusterListen,
-		NewCluster: f.newCluster,
-		LogFormat:  f.logFormat, Stdout: out, Stderr: errOut,
+		HTTP: f.http, NewCluster: f.newCluster,
+		LogFormat: f.logFormat, Stdout: out, Stderr: errOut,
 	}
 	for _, step := range []func(*NodeOptions) error{f.setName, f.setCluster, f.setDataDir, f.checkAddresses, f.setHosts, f.setStart, f.setWarden, f.setLog, f.setServer} {
 		if err := step(o); err != nil {
@@ -160,7 +162,7 @@ func (f *nodeFlags) setDataDir(o *NodeOptions) (err error) {
 }
 
 func (f *nodeFlags) checkAddresses(*NodeOptions) error {
-	for _, a := range []struct{ flag, value string }{{"--listen", f.listen}, {"--cluster-listen", f.clusterListen}} {
+	for _, a := range []struct{ flag, value string }{{"--listen", f.listen}, {"--cluster-listen", f.clusterListen}, {"--http", f.http}} {
 		if a.value == "" {
 			continue
 		}

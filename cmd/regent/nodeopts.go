@@ -30,6 +30,7 @@ type NodeOptions struct {
 	DataDir       string
 	Listen        string // HOST:PORT for clients; "": from the configuration
 	ClusterListen string // HOST:PORT for routes; "": from the configuration
+	HTTP          string // HOST:PORT for metrics and health; "": nowhere
 	NewCluster    bool   // no other node of this cluster runs
 	Hosts         []config.Host
 

@@ -98,7 +98,7 @@ const moveMax = 2 * time.Minute
 // of an app: what was noticed about the owner before, the claim, and what the
 // app did after it.
 func moveOf(events []kv.Event, app policy.App) []kv.Event {
-	i := lastOf(events, app, kv.Claimed)
+	i := lastClaim(events, app)
 	if i < 0 {
 		return nil
 	}
@@ -121,9 +121,10 @@ func moveOf(events []kv.Event, app policy.App) []kv.Event {
 	return out
 }
 
-func lastOf(events []kv.Event, app policy.App, kind kv.EventType) int {
+// lastClaim that moved the app: an owner that asserts itself again moves nothing.
+func lastClaim(events []kv.Event, app policy.App) int {
 	for i := len(events) - 1; i >= 0; i-- {
-		if events[i].App == app && events[i].Type == kind {
+		if e := events[i]; e.App == app && e.Type == kv.Claimed && e.Op != string(machine.OpReassert) {
 			return i
 		}
 	}

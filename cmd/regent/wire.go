@@ -39,7 +39,7 @@ func runNode(ctx context.Context, o NodeOptions) error {
 	node, err := manager.New(manager.Options{
 		Name: string(o.Name), Cluster: string(o.Cluster), Config: cfg, Cookie: cookie, Also: also, Hidden: o.Hidden,
 		Server: o.External.url, Access: o.External.login, JetStream: o.External.apiPrefix, InboxPrefix: o.External.inbox, Warden: o.Warden,
-		DataDir: o.DataDir, Listen: o.Listen, ClusterListen: o.ClusterListen, NewCluster: o.NewCluster,
+		HTTP: o.HTTP, DataDir: o.DataDir, Listen: o.Listen, ClusterListen: o.ClusterListen, NewCluster: o.NewCluster,
 		Start: startRequests(o.Start), Version: thisVersion().Version, Logger: log, Output: outputTo(o.Stdout),
 	})
 	if err != nil {

@@ -30,7 +30,10 @@ type Options struct {
 	Runners Runners
 	Clock   Clock
 	Last    LastResort // nil: nothing ends an agent that stands still
+	Journal Journal    // nil: lines that the ledger has not taken end with the process
 	Logger  *slog.Logger
+
+	Observer Observer
 
 	Args   func(policy.App) []byte         // JSON start arguments of an app
 	Phases func(policy.App) []policy.Phase // its start phases
@@ -66,6 +69,7 @@ type Agent struct {
 	beatsLost  atomic.Uint64
 	history    history
 	checkpoint time.Duration // how long the loop sleeps at most
+	turned     atomic.Int64  // when it turned last
 
 	exit *Exit
 	done chan struct{}
@@ -103,6 +107,7 @@ func New(opts Options) (*Agent, error) {
 		done:       make(chan struct{}),
 	}
 	n.status.Store(&machine.Status{Node: opts.Machine.Self})
+	n.turned.Store(int64(opts.Clock.Now()))
 	first := make(chan struct{})
 	n.changed.Store(&first)
 	return n, nil
@@ -122,6 +127,10 @@ func (n *Agent) Status() *machine.Status { return n.status.Load() }
 // in Status asks for the channel first and looks then, else the change may
 // come between.
 func (n *Agent) Changed() <-chan struct{} { return *n.changed.Load() }
+
+// Turned is when the node's loop looked at its events last. It does so at least
+// every tenth of a second, or it stands still.
+func (n *Agent) Turned() machine.Instant { return machine.Instant(n.turned.Load()) }
 
 // Done is closed when Run has returned.
 func (n *Agent) Done() <-chan struct{} { return n.done }
@@ -175,11 +184,17 @@ type Stats struct {
 	BeatsUnheard uint64 // heartbeats of others dropped, because the loop was behind
 	BeatsUnsent  uint64 // own heartbeats dropped, because the bus was behind
 	LinesLost    uint64 // lines of history that are missing in the ledger
+	LinesWaiting uint64 // lines of history that the ledger has not taken yet
+	LinesUnsaid  uint64 // lines of history that are missing in the log
 }
 
 // Stats returns the counts since New.
 func (n *Agent) Stats() Stats {
-	return Stats{BeatsUnheard: n.inbox.lost(), BeatsUnsent: n.beatsLost.Load(), LinesLost: n.history.lost.Load()}
+	h := &n.history
+	return Stats{
+		BeatsUnheard: n.inbox.lost(), BeatsUnsent: n.beatsLost.Load(),
+		LinesLost: h.lost.Load(), LinesWaiting: uint64(h.waiting()), LinesUnsaid: h.unlogged.Load(),
+	}
 }
 
 // Run is the node's life. It returns when everything it started has ended,
@@ -200,6 +215,7 @@ func (n *Agent) Run(ctx context.Context) Exit {
 	writing, given := context.WithCancel(work)
 	defer given()
 	background.Go(n.keepLog)
+	background.Go(n.keepJournal)
 	background.Go(func() { n.keepLedger(writing) })
 
 	n.loop(work)

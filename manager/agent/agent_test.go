@@ -165,10 +165,53 @@ func TestHistoryIsBounded(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		if lost := n.Stats().LinesLost; lost == 0 || lost > 2*historyMax {
-			r.t.Errorf("lost %d lines", lost)
+		if st := n.Stats(); st.LinesLost < 2*historyMax || st.LinesLost > 2*historyMax+2 || st.LinesWaiting != historyMax {
+			r.t.Errorf("%+v", st)
+		}
+		n.ledger.mu.Lock()
+		n.ledger.down = false
+		n.ledger.mu.Unlock()
+		time.Sleep(2 * (historyTry + historyAgain))
+		n.Note(machine.History{Type: "config", Detail: "after"})
+		synctest.Wait()
+		lines := n.ledger.lines
+		last := lines[len(lines)-1]
+		if st := n.Stats(); last.Detail != "after" || last.Lost != st.LinesLost || st.LinesWaiting != 0 {
+			r.t.Errorf("after the outage %+v, %+v", last, st)
+		}
+		for i, l := range lines[:len(lines)-1] {
+			if l.N != uint64(i+1) || l.Lost != 0 || l.At == 0 || l.Wall == 0 || l.Life == "" {
+				r.t.Fatalf("line %d is %+v", i, l)
+			}
+		}
+		if last.N != uint64(len(lines))+last.Lost {
+			r.t.Errorf("number %d after %d lines and %d lost ones", last.N, len(lines)-1, last.Lost)
 		}
 	})
+}
+
+// A log that nobody reads does not keep lines out of the ledger.
+func TestHistoryPassesAStuckLog(t *testing.T) {
+	inBubble(t, func(r *rig) {
+		stuck := make(chan struct{})
+		n := r.boot("n1@h", func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(blocked(stuck), nil)) })
+		for range 2 * logMax {
+			n.Note(machine.History{Type: "config"})
+		}
+		time.Sleep(time.Second)
+		if st := n.Stats(); st.LinesWaiting != 0 || st.LinesLost != 0 || st.LinesUnsaid == 0 {
+			r.t.Errorf("%+v", st)
+		}
+		close(stuck)
+	})
+}
+
+// blocked is a writer that waits for the end of its channel.
+type blocked chan struct{}
+
+func (b blocked) Write(p []byte) (int, error) {
+	<-b
+	return len(p), nil
 }
 
 func TestCallEndsWithItsContext(t *testing.T) {

@@ -33,6 +33,7 @@ func (n *Agent) loop(ctx context.Context) {
 		case <-timer.C:
 		}
 		now := n.opts.Clock.Now()
+		n.turned.Store(int64(now))
 		stale = n.turn(ctx, now, sleep.slept()) || stale
 		next := n.untilWake()
 		if d := now.Sub(published); stale && d >= statusEvery {

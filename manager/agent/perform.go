@@ -52,7 +52,11 @@ const unknownPause = 50 * time.Millisecond
 func (n *Agent) write(ctx context.Context, a machine.Write) {
 	ctx, cancel := context.WithTimeout(ctx, n.opts.Machine.Lease.Request)
 	defer cancel()
+	begun := n.opts.Clock.Now()
 	rev, outcome, err := n.opts.Store.CAS(ctx, a.Write)
+	if n.opts.Observer.Wrote != nil {
+		n.opts.Observer.Wrote(a.Op, outcome, n.opts.Clock.Now().Sub(begun))
+	}
 	if outcome == policy.OutcomeUnknown {
 		pause(ctx, unknownPause)
 	}

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"time"
 
 	"github.com/seed7529eb29/regent/manager/app"
 	"github.com/seed7529eb29/regent/manager/machine"
@@ -29,8 +30,8 @@ type Bus interface {
 
 // Ledger keeps the history (package kv).
 type Ledger interface {
-	// Append adds a line. id makes a repeat harmless.
-	Append(ctx context.Context, h machine.History, at int64, id string) error
+	// Append adds a line. Its ID makes a repeat harmless.
+	Append(ctx context.Context, l Line) error
 }
 
 // Disk keeps what a node remembers over restarts.
@@ -56,6 +57,24 @@ type LastResort interface {
 // Runners gives the runner of an app, and false for an app that can't run on
 // this node.
 type Runners func(policy.App) (app.Runner, bool)
+
+// Journal keeps lines of history until the ledger has them, also beyond the end
+// of this process. Its methods are called from one goroutine.
+type Journal interface {
+	// Add keeps a line.
+	Add(l Line) error
+	// Clear forgets all lines: the ledger has them.
+	Clear() error
+}
+
+// Observer is told what happens, for those who count. Its functions may be nil,
+// are called from any goroutine and must not block.
+type Observer struct {
+	// History is called with every line of history.
+	History func(h machine.History)
+	// Wrote is called with the outcome of every write, and how long it took.
+	Wrote func(op machine.Op, outcome policy.Outcome, took time.Duration)
+}
 
 // Clock is this host's time.
 type Clock interface {

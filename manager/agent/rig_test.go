@@ -203,13 +203,14 @@ func (b *bus) last() machine.Beat {
 // ledger remembers lines.
 type ledger struct {
 	mu     sync.Mutex
-	lines  []machine.History
+	lines  []Line
 	ids    map[string]bool
 	down   bool // nothing is answered
 	refuse int  // so many attempts fail at once
 }
 
-func (l *ledger) Append(ctx context.Context, h machine.History, _ int64, id string) error {
+func (l *ledger) Append(ctx context.Context, h Line) error {
+	id := h.ID()
 	l.mu.Lock()
 	down := l.down
 	l.mu.Unlock()

@@ -74,7 +74,7 @@ type (
 		Err *Refusal
 	}
 
-	// Emit is a line of history. It needs no answer.
+	// Emit is a line of history. It needs no answer, and nothing waits for it.
 	Emit struct{ Record History }
 
 	// Exit ends the node with an exit code, once. No action follows.
@@ -176,7 +176,8 @@ func (r *Refusal) Error() string {
 	return string(r.Kind) + ": " + r.Reason
 }
 
-// History is one line of the ledger.
+// History is one line of the ledger: enough, with the lines beside it, to judge
+// afterwards whether two instances of an app can have run at once.
 type History struct {
 	Type   string // node_up, app_started, failover, … as documented in docs/protocol.md
 	App    policy.App
@@ -184,4 +185,11 @@ type History struct {
 	From   node.Name
 	Epoch  policy.Epoch
 	Detail string
+
+	Session policy.Session // whose right it is about: the one that claimed, runs, or has ended
+	Claim   policy.Nonce   // of the claim that was made, or that an instance runs by
+	Run     RunID          // the instance, of those of this agent process
+	Op      Op             // the row of the protocol that was acknowledged; empty: none
+	At      Instant        // when it was learned, on this host's clock
+	Sent    Instant        // when that row was sent: it was applied between Sent and At
 }

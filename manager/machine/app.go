@@ -51,7 +51,8 @@ type app struct {
 	awaited   node.Name      // which
 	unawaited []node.Name    // ended while waited for
 
-	ends []Instant // when it ended by itself, for the restart limit
+	ends   []Instant // when it ended by itself, for the restart limit
+	alarms alarms
 }
 
 // takeIntent is a takeover that this node has a reason to begin.
@@ -96,6 +97,8 @@ type run struct {
 	id      RunID
 	nonce   policy.Nonce // of the claim it was started under
 	epoch   policy.Epoch
+	claimed policy.Epoch // of the latest claim that it runs by: asserted again or not
+	session policy.Session
 	up      bool
 	ordered bool // told to stop
 	killed  bool
@@ -105,6 +108,7 @@ func (a *app) exclusive() bool { return a.Spec.Takeover != policy.Overlap }
 
 func (a *app) forgetRecord(m *Machine) {
 	a.rec, a.rev, a.damaged, a.looked, a.open, a.behind = nil, 0, "", false, nil, nil
+	a.alarms.owner, a.alarms.up = "", false // its revisions mean nothing any more
 	if a.req != nil {
 		m.forget(a.req)
 	}
@@ -118,6 +122,9 @@ func (m *Machine) learnApp(c policy.Cell) {
 	}
 	a.rev, a.since, a.open, a.behind = c.Rev, m.now, nil, nil
 	m.touch()
+	if c.App != nil {
+		m.noteRecord(a, c.App)
+	}
 	a.damaged = a.unusable(c)
 	if a.damaged != "" {
 		if a.rec != nil || a.missing == 0 {
@@ -138,7 +145,7 @@ func (m *Machine) learnApp(c policy.Cell) {
 		m.taken(a) // a take of unknown outcome had landed
 	}
 	if a.req != nil && a.req.op == OpReassert && a.owns(m) && a.rec.Owner.Nonce == a.req.claim.nonce {
-		m.reasserted(a, a.req.claim) // its echo came before its answer: what runs, runs by it
+		m.reasserted(a, a.req) // its echo came before its answer: what runs, runs by it
 	}
 }
 

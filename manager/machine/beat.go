@@ -37,7 +37,18 @@ type Beat struct {
 	Memory   bool            // it remembers a bucket from an earlier life
 	Vouches  bool            // it acts on Identity: whoever sees the same may trust it
 	Waiting  []string        // what it waits for, for people
+	Seq      policy.Revision // its picture of Identity's bucket was complete up to here
+	Heard    []Echo          // while it runs something: the latest heartbeats of others that it had heard
 }
+
+// Echo is the latest heartbeat of one agent that was heard.
+type Echo struct {
+	Agent policy.Nonce
+	N     uint64
+}
+
+// EchoesMax bounds the echoes of one heartbeat.
+const EchoesMax = 256
 
 // AppBeat is what a node says of one app. Apps with nothing to say are left
 // out: not started, permitted, not failed, no epoch known.
@@ -50,6 +61,8 @@ type AppBeat struct {
 	Error   string       // why it failed there
 	Running bool         // local apps only: those of the cluster are in the records
 	Epoch   policy.Epoch // highest remembered
+	Run     policy.Epoch // apps of the cluster: an instance is alive here by this epoch; 0: none
+	Ending  bool         // and it has been told to end
 }
 
 // beater decides when this node says what.
@@ -91,6 +104,7 @@ func (m *Machine) sendBeat(full bool) {
 		b.Identity, b.Memory, b.Vouches = m.bucket.identity, m.disk.remembers(), m.mayWrite()
 		b.Apps = m.appBeats()
 		b.Waiting = m.waitingFor()
+		b.Seq, b.Heard = m.bucket.seq, m.echoes(b.Apps)
 	}
 	m.do(SendBeat{Beat: b})
 }
@@ -103,6 +117,9 @@ func (m *Machine) appBeats() []AppBeat {
 	var out []AppBeat
 	for _, a := range m.apps {
 		ab := AppBeat{App: a.App, Started: a.started, Denied: !a.permitted, Failed: a.failed != "", Error: a.failed, Epoch: a.seen}
+		if a.Spec != nil && a.run != nil {
+			ab.Run, ab.Ending = a.run.claimed, a.run.ordered
+		}
 		if ab == (AppBeat{App: a.App}) {
 			continue
 		}

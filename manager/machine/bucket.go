@@ -50,6 +50,7 @@ func (m *Machine) viewed(v policy.View) {
 	b.most = max(b.most, v.Seq)
 	for _, c := range v.Cells {
 		m.learn(c)
+		m.noteViewed(c)
 	}
 }
 
@@ -206,6 +207,11 @@ func (m *Machine) repaint(old *bucket) {
 func (m *Machine) newBucket(id policy.Identity) {
 	later := m.bucket.identity != ""
 	m.bucket = bucket{identity: id, since: m.now, later: later}
+	if m.session.id != "" && m.session.deadline == 0 {
+		// One that was read back and never renewed gives no right, so nothing
+		// runs by it; without a deadline it would be adrift for ever.
+		m.session = session{fenced: m.session.fenced, seq: m.session.seq, why: "the bucket is another one"}
+	}
 	m.session.adrift = m.session.id != ""
 	for _, a := range m.apps {
 		a.forgetRecord(m)

@@ -241,9 +241,10 @@ func (m *Machine) claimAccepted(r *request, cell policy.Cell) {
 		a.claim = r.claim
 		a.take = takeNone
 		a.cleans = old.First != policy.FirstNone || a.cleans && m.mine(old.Owner)
-		m.recordClaim(a, old)
+		m.recordClaim(a, r)
 	case OpReserve:
 		a.claim = r.claim
+		m.emit(m.claimed(a, r, "reserved beside the owner"))
 	case OpTake:
 		m.taken(a)
 	case OpRunning:
@@ -265,16 +266,26 @@ func (m *Machine) claimAccepted(r *request, cell policy.Cell) {
 			a.claim.rewritten = true
 		}
 	case OpReassert:
-		m.reasserted(a, r.claim)
+		m.reasserted(a, r)
 	case OpMarkEnded:
 		m.appEndsNode(a)
 	}
 	m.learnApp(cell)
 }
 
-func (m *Machine) recordClaim(a *app, old policy.AppRecord) {
-	h := History{Type: "claimed", App: a.App, Node: m.cfg.Self, From: old.Owner.Node, Epoch: a.claim.epoch}
+// claimed is the line about a claim, of whatever kind, that was acknowledged.
+func (m *Machine) claimed(a *app, r *request, how string) History {
+	c := r.claim
+	return History{
+		Type: "claimed", App: a.App, Node: m.cfg.Self, From: r.old.Owner.Node, Epoch: c.epoch,
+		Session: c.session, Claim: c.nonce, Op: r.op, Sent: r.sent, Detail: how,
+	}
+}
+
+func (m *Machine) recordClaim(a *app, r *request) {
+	old, h := r.old, m.claimed(a, r, "")
 	m.emit(h)
+	h.Op, h.Sent = "", 0
 	switch {
 	case !old.Owner.Empty() && old.Owner.Node != m.cfg.Self && old.First == policy.FirstNone:
 		h.Type = "failover"
@@ -337,14 +348,19 @@ func (m *Machine) reassert(a *app) {
 	r.claim = &c
 }
 
-// reasserted: c is in the record. What has become of the run since c was sent is
-// as true of c.
-func (m *Machine) reasserted(a *app, c *claim) {
-	if a.claim != nil && a.claim != c {
+// reasserted: r's claim is in the record. What has become of the run since it was
+// sent is as true of it.
+func (m *Machine) reasserted(a *app, r *request) {
+	c := r.claim
+	if a.claim == c {
+		return // its echo has said so already
+	}
+	m.emit(m.claimed(a, r, "asserted again"))
+	if a.claim != nil {
 		c.over, c.restart, c.begun, c.givenUp = a.claim.over, a.claim.restart, a.claim.begun, a.claim.givenUp
 	}
 	if a.run != nil && a.claim != nil && a.run.nonce == a.claim.nonce {
-		a.run.nonce = c.nonce
+		a.run.nonce, a.run.claimed = c.nonce, c.epoch
 	}
 	a.claim = c
 }

@@ -8,8 +8,9 @@ import "github.com/seed7529eb29/regent/policy"
 type closing struct {
 	code   int
 	reason string
-	closed bool    // S5 was acknowledged
-	gone   Instant // when the last app was gone; 0 before
+	closed bool           // S5 was acknowledged
+	of     policy.Session // the session that S5 closes
+	gone   Instant        // when the last app was gone; 0 before
 }
 
 func (m *Machine) beginClose(code int, reason string) {
@@ -54,13 +55,18 @@ func (m *Machine) dropClaims() {
 
 // closeSession is S5.
 func (m *Machine) closeSession() {
+	m.closing.of = m.session.id
 	rec := m.ownRecord(m.session.id)
 	rec.State, rec.Since = policy.SessionClosed, m.cfg.Wall()
 	m.writeOwn(OpClose, rec, m.session.rev)
 }
 
 func (m *Machine) leave() {
+	h := History{Type: "node_left", Node: m.cfg.Self, Detail: m.closing.reason}
+	if m.closing.closed {
+		h.Session, h.Op = m.closing.of, OpClose
+	}
 	m.session = session{}
-	m.emit(History{Type: "node_left", Node: m.cfg.Self, Detail: m.closing.reason})
+	m.emit(h)
 	m.exit(m.closing.code, m.closing.reason, "")
 }

@@ -172,7 +172,7 @@ func (m *Machine) decide() {
 const decideRoundsMax = 8
 
 func (m *Machine) do(a Action)       { m.actions = append(m.actions, a) }
-func (m *Machine) emit(h History)    { m.do(Emit{Record: h}) }
+func (m *Machine) emit(h History)    { h.At = m.now; m.do(Emit{Record: h}) }
 func (m *Machine) touch()            { m.dirty = true }
 func (m *Machine) wakeBy(at Instant) { m.wakeAt = min(m.wakeAt, at) }
 

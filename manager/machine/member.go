@@ -85,6 +85,9 @@ func (m *Machine) heard(b Beat) {
 	mb.heard = m.now
 	mb.count++
 	mb.take(b, m)
+	if b.Full {
+		m.noteRuns(mb, &b)
+	}
 }
 
 // pretended reports whether a beat is not of the node's present life: a

@@ -50,8 +50,8 @@ func (m *Machine) start(a *app) {
 	c := a.claim
 	c.over, c.begun, c.rewritten = nil, true, false
 	r := m.newRun(a)
-	r.nonce, r.epoch = c.nonce, c.epoch
-	m.emit(History{Type: "app_starting", App: a.App, Node: m.cfg.Self, From: c.from, Epoch: c.epoch, Detail: string(c.kind)})
+	r.nonce, r.epoch, r.claimed, r.session = c.nonce, c.epoch, c.epoch, c.session
+	m.recordRun(a, r, "app_starting", string(c.kind))
 	m.do(StartApp{Run: r.id, App: a.App, Session: c.session, Epoch: c.epoch, Kind: c.kind, From: c.from, Payload: c.payload, Provisional: c.provisional})
 }
 
@@ -80,6 +80,7 @@ func (m *Machine) supervise(a *app) {
 	case m.mine(a.rec.Prev) && a.rec.Prev.Nonce == c.nonce:
 		m.stop(a, "taken over by "+string(a.rec.Owner.Node))
 	default:
+		m.usurped(a)
 		m.kill(a, "the record names another owner")
 		a.claim = nil
 	}
@@ -113,7 +114,8 @@ func (m *Machine) stop(a *app, why string) {
 		return
 	}
 	a.run.ordered = true
-	m.emit(History{Type: "app_stopping", App: a.App, Node: m.cfg.Self, Epoch: a.run.epoch, Detail: why})
+	m.beats.changed = true
+	m.recordRun(a, a.run, "app_stopping", why)
 	m.do(StopApp{Run: a.run.id})
 }
 
@@ -121,7 +123,11 @@ func (m *Machine) kill(a *app, why string) {
 	if a.run == nil || a.run.killed {
 		return
 	}
+	if !a.run.ordered {
+		m.recordRun(a, a.run, "app_stopping", why)
+	}
 	a.run.ordered, a.run.killed = true, true
+	m.beats.changed = true
 	m.do(KillApp{Run: a.run.id, Cause: why})
 }
 
@@ -131,7 +137,7 @@ func (m *Machine) runStarted(ev Started) {
 		return
 	}
 	a.run.up = true
-	m.emit(History{Type: "app_started", App: a.App, Node: m.cfg.Self, Epoch: a.run.epoch})
+	m.recordRun(a, a.run, "app_started", "")
 	m.touch()
 }
 
@@ -166,12 +172,24 @@ func (m *Machine) runOver(id RunID, e ended) {
 }
 
 func (m *Machine) recordEnd(a *app, r *run, e ended) {
-	h := History{Type: "app_exited", App: a.App, Node: m.cfg.Self, Epoch: r.epoch, Detail: e.reason}
+	what := "app_exited"
 	switch {
 	case e.ordered:
-		h.Type = "app_stopped"
+		what = "app_stopped"
 	case e.failed:
-		h.Type = "app_start_failed"
+		what = "app_start_failed"
+	}
+	m.recordRun(a, r, what, e.reason)
+}
+
+// recordRun is a line about an instance.
+func (m *Machine) recordRun(a *app, r *run, what, why string) {
+	h := History{
+		Type: what, App: a.App, Node: m.cfg.Self, Epoch: r.epoch, Detail: why,
+		Session: r.session, Claim: r.nonce, Run: r.id,
+	}
+	if what == "app_starting" && a.claim != nil {
+		h.From = a.claim.from
 	}
 	m.emit(h)
 }
@@ -223,6 +241,7 @@ func (m *Machine) decideLocal(a *app) {
 	switch {
 	case a.run == nil && want && m.passed(a.hold):
 		r := m.newRun(a)
+		m.recordRun(a, r, "app_starting", string(policy.StartNormal))
 		m.do(StartApp{Run: r.id, App: a.App, Kind: policy.StartNormal})
 	case a.run != nil && !want:
 		m.stop(a, "stopped")

@@ -46,7 +46,7 @@ func (m *Machine) fence(why string) {
 	if m.session.id == "" {
 		return
 	}
-	m.emit(History{Type: "fenced", Node: m.cfg.Self, Detail: why})
+	m.emit(History{Type: "fenced", Node: m.cfg.Self, Session: m.session.id, Detail: why})
 	m.session = session{fenced: true, seq: m.session.seq, why: why}
 	if m.self.req != nil && m.self.req.op != OpRegister {
 		m.forget(m.self.req)
@@ -175,10 +175,10 @@ func (m *Machine) sessionAccepted(r *request, cell policy.Cell) {
 			m.prolong(r.sent)
 		}
 	case OpExpire:
-		m.emit(History{Type: "node_down", Node: r.member.name, Detail: "its lease ran out"})
+		m.recordDeath(r, "node_down", "its lease ran out")
 	case OpCertify:
-		m.emit(History{Type: "certified", Node: r.member.name, Detail: "its processes are gone"})
-		m.emit(History{Type: "node_down", Node: r.member.name})
+		m.recordDeath(r, "certified", "its processes are gone")
+		m.recordDeath(r, "node_down", "")
 	case OpClose:
 		m.closing.closed = true
 		m.session = session{seq: s.seq}
@@ -187,6 +187,14 @@ func (m *Machine) sessionAccepted(r *request, cell policy.Cell) {
 	if r.op == OpRegister || r.op == OpRenew {
 		m.confirmOwned(cell.Rev)
 	}
+}
+
+// recordDeath: the end of another life's session stands in its cell.
+func (m *Machine) recordDeath(r *request, what, why string) {
+	m.emit(History{
+		Type: what, Node: r.member.name, Session: r.write.Cell.Node.Session,
+		Op: r.op, Sent: r.sent, Detail: why,
+	})
 }
 
 // prolong is the only thing that extends the right to act, and it counts from

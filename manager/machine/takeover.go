@@ -137,7 +137,7 @@ func (m *Machine) taken(a *app) {
 	}
 	c.provisional = false
 	a.take = takeNone
-	m.emit(History{Type: "takeover", App: a.App, Node: m.cfg.Self, From: c.from, Epoch: c.epoch})
+	m.emit(History{Type: "takeover", App: a.App, Node: m.cfg.Self, From: c.from, Epoch: c.epoch, Session: c.session, Claim: c.nonce, Op: OpTake})
 	if a.run != nil {
 		m.do(ConfirmApp{Run: a.run.id})
 	}

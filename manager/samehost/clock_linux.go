@@ -1,6 +1,9 @@
 package samehost
 
 import (
+	"os"
+	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,3 +18,19 @@ func Boottime() time.Duration {
 	}
 	return time.Duration(ts.Nano())
 }
+
+// ClockID names the clock that Boottime reads, empty where it can't be named:
+// times of two processes can be compared if both name the same one. A time
+// namespace shifts the clock since boot, so it belongs to the name.
+var ClockID = sync.OnceValue(func() string {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	id := strings.TrimSpace(string(boot))
+	if err != nil || id == "" {
+		return ""
+	}
+	space, err := os.Readlink("/proc/self/ns/time")
+	if err != nil {
+		return id // a kernel without time namespaces
+	}
+	return id + "/" + strings.Trim(strings.TrimPrefix(space, "time:"), "[]")
+})

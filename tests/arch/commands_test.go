@@ -17,6 +17,7 @@ var ranBy = map[string]string{
 	"docs/deploy.md":              "TestDeploy… in tests/external",
 	"docs/api.md":                 "TestAPI in tests/external",
 	"examples/nodejs/README.md":   "TestNodeJS in tests/external",
+	"docs/ledger.md":              "TestVerify in tests/integration",
 	"docs/nats-cli.md":            "TestTypedCommands and TestNATSCLI in tests/integration",
 	"docs/conformance.md":         "make conformance by .ci/run; its go test lines are .ci/run's with other flags",
 	"docs/testing.md":             "its make verbs by .ci/run; its go test lines are .ci/run's with other flags",

@@ -18,6 +18,7 @@ const (
 	semantics     = "docs/semantics.md"
 	configuration = "docs/configuration.md"
 	operations    = "docs/operations.md"
+	ledgerDoc     = "docs/ledger.md"
 )
 
 // mentions demands that a document has each of these words in code style, or
@@ -92,6 +93,41 @@ func TestEventsDocumented(t *testing.T) {
 	for _, used := range historyTypes(t) {
 		if !slices.Contains(types, used) {
 			t.Errorf("a line of history has the type %q, which kv.EventType does not know", used)
+		}
+	}
+}
+
+// TestEventFieldsDocumented: every field of an event stands where the history is
+// described, and those that make it evidence where that is explained.
+func TestEventFieldsDocumented(t *testing.T) {
+	var fields []string
+	for _, f := range loaded(t).in("kv") {
+		ast.Inspect(f, func(n ast.Node) bool {
+			if s, ok := n.(*ast.TypeSpec); ok && s.Name.Name == "Event" {
+				fields = jsonNames(s.Type.(*ast.StructType))
+			}
+			return true
+		})
+	}
+	mentions(t, protocol, "field of an event", fields)
+	if len(fields) < 20 {
+		t.Fatalf("found only the fields %v", fields)
+	}
+	mentions(t, ledgerDoc, "field of an event", fields[slices.Index(fields, "detail")+1:])
+}
+
+// TestFindingsDocumented: every kind of finding of regent verify.
+func TestFindingsDocumented(t *testing.T) {
+	mentions(t, ledgerDoc, "kind of finding", valuesOf(constants(t, "policy/audit", "Kind", "")))
+}
+
+// TestMetricsDocumented: the metrics that exist are those that are documented.
+func TestMetricsDocumented(t *testing.T) {
+	names := valuesOf(constants(t, "manager/metrics", "", "name"))
+	mentions(t, operations, "metric", names)
+	for _, name := range regexp.MustCompile(`\bregent_[a-z_]+\b`).FindAllString(codeOf(read(t, operations)), -1) {
+		if !slices.Contains(names, name) {
+			t.Errorf("%s has the metric %s, which does not exist", operations, name)
 		}
 	}
 }

@@ -26,8 +26,12 @@ const (
 // NATS and the words of the core, and not each other; manager alone puts them
 // together; cmd makes a program of it.
 var graph = map[string][]may{
-	"policy/node":    {},
-	"policy":         {{"policy/node", "specifications and records name nodes"}},
+	"policy/node": {},
+	"policy":      {{"policy/node", "specifications and records name nodes"}},
+	"policy/audit": {
+		{"policy", "claims, sessions and epochs are its words"},
+		{"policy/node", "names"},
+	},
 	"policy/erlterm": {},
 	"policy/config": {
 		{"policy", "what a configuration says is a list of specs"},
@@ -83,6 +87,14 @@ var graph = map[string][]may{
 		{"policy", "cells and views pass through it"},
 		{"policy/node", "names"},
 		{"github.com/google/uuid", "fresh identifiers for the machine"},
+	},
+	"manager/metrics": {
+		{"manager/machine", "it counts lines of history and shows the status"},
+		{"policy", "outcomes of writes"},
+		{"policy/node", "names"},
+		{"github.com/prometheus/client_golang/prometheus", "counters, histograms and their registry"},
+		{"github.com/prometheus/client_golang/prometheus/collectors", "what every Go program shows"},
+		{"github.com/prometheus/client_golang/prometheus/promhttp", "the text format, as scrapers ask for it"},
 	},
 	"manager/status": {
 		{"manager/machine", "it renders the machine's status"},
@@ -151,6 +163,7 @@ var graph = map[string][]may{
 		{"manager/lastresort", "wiring: the kernel ends a process that stands still"},
 		{"manager/app", "wiring: apps in Go; its types are part of the Go API"},
 		{"manager/machine", "commands and configuration of the machine"},
+		{"manager/metrics", "wiring: what happens is counted"},
 		{"manager/osproc", "wiring: apps that are processes"},
 		{"manager/samehost", "wiring: proofs by inspection"},
 		{"manager/warden", "wiring: the second process, and its way to the records"},
@@ -201,6 +214,7 @@ var graph = map[string][]may{
 		{"manager/machine", "commands and refusals"},
 		{"manager/status", "print what a node says"},
 		{"policy", "names and types on the command line"},
+		{"policy/audit", "verify"},
 		{"policy/config", "config check"},
 		{"policy/erlterm", "-eval is Erlang"},
 		{"policy/node", "names"},
@@ -219,6 +233,7 @@ var graph = map[string][]may{
 		{"manager/machine", "the only real thing in a simulation, beside"},
 		{"manager/warden/vigil", "what wardens decide"},
 		{"policy", "records"},
+		{"policy/audit", "what the ledger of a life shows"},
 		{"policy/node", "names"},
 		{"tests/sim/checkers", "what must hold"},
 	},
@@ -233,6 +248,7 @@ var testMay = []may{
 	{"pgregory.net/rapid", "properties"},
 	{"go.uber.org/goleak", "nothing is left behind"},
 	{"kv/kvtest", "a store in memory, which imports no NATS"},
+	{"github.com/prometheus/client_golang/prometheus/testutil", "metrics as text"},
 }
 
 // beyond are packages without a line in graph: they may import everything that

@@ -45,6 +45,7 @@ func TestOperatorMode(t *testing.T) {
 	if out := r.command("events", "--app", app); !strings.Contains(out, "failover") {
 		t.Errorf("no failover in the history:\n%s", out)
 	}
+	r.command("verify")
 	r.command("takeover", app, "--to", "node3@lxw")
 	file := w.path("backup.json")
 	if _, errOut, code := w.run(append([]string{"backup", file}, r.client...)...); code != 4 || !strings.Contains(errOut, "hint: ") {

@@ -242,6 +242,8 @@ func (w *World) freeze(h *host) {
 			w.trace.line(w, a.name, "FREEZE", "")
 		}
 		a.frozen, a.paused, a.frozenAt = true, false, h.frozenAt // one that was stopped goes on with its host
+		w.stands(a, true)
+		w.check.Froze(a.life)
 	}
 }
 
@@ -328,6 +330,7 @@ func (w *World) wake(a *agent) {
 	if w.trace.on {
 		w.trace.line(w, a.name, "THAW", "")
 	}
+	w.stands(a, false)
 	slept := !a.paused
 	a.frozen, a.paused = false, false
 	backlog := a.backlog

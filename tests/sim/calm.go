@@ -41,6 +41,9 @@ func (w *World) Live(hours float64) *checkers.Violation {
 		w.runUntil(w.now + w.faulty.between(w.Knobs.Round/2, w.Knobs.Round*3/2))
 		w.rest()
 	}
+	if w.check.Err() == nil {
+		w.verify()
+	}
 	return w.check.Err()
 }
 

@@ -247,6 +247,7 @@ func (w *World) strikePause(a *agent) {
 	w.Stats.Pauses++
 	life, doom := a.life, a.doom
 	a.frozen, a.paused = true, true
+	w.stands(a, true)
 	w.after(w.faulty.scale(150*time.Millisecond, 3*w.Knobs.leaseMax()), func() {
 		if a.life == life && a.paused {
 			w.wake(a)

@@ -42,7 +42,7 @@ const (
 )
 
 // caught matches the report of a violation, not of a crash.
-var caught = regexp.MustCompile(`seed (\d+) at (\S+): ([A-Z]\d\S*|machine|reply|sleep|rule 9): (.*)`)
+var caught = regexp.MustCompile(`seed (\d+) at (\S+): ([A-Z]\d\S*|machine|reply|sleep|rule 9|alarm): (.*)`)
 
 // TestTeeth: a simulation that finds nothing proves something only if it finds
 // what is broken.
@@ -168,6 +168,7 @@ func (tt *tooth) overlay(t *testing.T) string {
 }
 
 const (
+	fileAlarm    = "manager/machine/alarm.go"
 	fileBucket   = "manager/machine/bucket.go"
 	fileClaim    = "manager/machine/claim.go"
 	fileClose    = "manager/machine/close.go"
@@ -275,6 +276,15 @@ var teeth = []tooth{
 	{name: "a lost bucket's successor is acted on at once", by: `I[145]|A1/A3|S1`, edits: []edit{
 		{fileBucket, "if m.knowsBucket() || ", "if b.ready || m.knowsBucket() || "},
 		{fileClaim, "a.started && m.passed(a.missing.Add(m.quarantine())):", "a.started:"},
+	}},
+	{name: "an alarm for any two that are heard to run", by: `alarm`, edits: []edit{
+		{fileAlarm, "m.echoed(b) > l.mark", "m.echoed(b) >= 0"},
+	}},
+	{name: "an alarm for a reservation that came to nothing", by: `alarm`, edits: []edit{
+		{fileAlarm, "case ab.Run >= rec.Owner.Epoch:", "case ab.Run > rec.High:"},
+	}},
+	{name: "an alarm for an old picture of the bucket", by: `alarm`, edits: []edit{
+		{fileAlarm, "case same && c.Rev <= l.highAt:", "case same && c.Rev == l.highAt:"},
 	}},
 	{name: "the barrier is not waited for", by: `I7`, edits: []edit{
 		{fileMachine, "if !m.hasBarrier() {", "if m.cfg.Self != \"\" {"},

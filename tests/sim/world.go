@@ -32,6 +32,7 @@ type World struct {
 	round  round
 	check  *checkers.Checker
 	trace  tracer
+	ledger ledger
 
 	wardens []*warden // those alive
 	certs   []machine.Certified
@@ -90,6 +91,7 @@ type Stats struct {
 	Rounds, Calm, StartFails, Crashed                int
 	Wardens, Avenged, Avengers, Certificates         int
 	Clans, Forsaken, Leftovers, Sleeps, Rollbacks    int
+	Alarms, Judged, Unjudged                         int
 }
 
 // Add adds up the counts of another life.
@@ -110,6 +112,7 @@ func (s *Stats) all() []*int {
 		&s.Rounds, &s.Calm, &s.StartFails, &s.Crashed,
 		&s.Wardens, &s.Avenged, &s.Avengers, &s.Certificates,
 		&s.Clans, &s.Forsaken, &s.Leftovers, &s.Sleeps, &s.Rollbacks,
+		&s.Alarms, &s.Judged, &s.Unjudged,
 	}
 }
 
@@ -126,6 +129,7 @@ func New(seed uint64, k *Knobs) *World {
 	}
 	w.check = checkers.New(k.Specs, func(l checkers.Life) machine.Instant { return w.lives[l].host.clock.read(w.now) })
 	w.store = newStore(w.id())
+	w.ledger = ledger{n: map[checkers.Life]uint64{}, still: map[policy.Nonce][]stretch{}}
 	w.makeHosts()
 	w.round = calm()
 	return w
@@ -321,7 +325,7 @@ func (w *World) perform(a *agent, act machine.Action) {
 	case machine.Reply:
 		w.replied(a, act)
 	case machine.Emit:
-		w.emitted(act.Record)
+		w.emitted(a, act.Record)
 	case machine.Exit:
 		w.exited(a, act)
 	default:
@@ -329,9 +333,14 @@ func (w *World) perform(a *agent, act machine.Action) {
 	}
 }
 
-func (w *World) emitted(h machine.History) {
-	if h.Type == "fenced" {
+func (w *World) emitted(a *agent, h machine.History) {
+	w.write(a, h)
+	switch h.Type {
+	case "fenced":
 		w.Stats.Fenced++
+	case "double_owner":
+		w.Stats.Alarms++
+		w.check.Alarmed(a.name, h.App, h.Detail)
 	}
 }
 

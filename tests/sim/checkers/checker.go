@@ -68,7 +68,10 @@ func New(specs []*policy.Spec, clock func(Life) machine.Instant) *Checker {
 		apps:     map[policy.App]*app{},
 	}
 	for _, s := range specs {
-		c.apps[s.App] = &app{spec: s, allotted: map[policy.Epoch]policy.Nonce{}, ranOn: map[node.Name]policy.Epoch{}}
+		c.apps[s.App] = &app{
+			spec: s, ranOn: map[node.Name]policy.Epoch{},
+			allotted: map[policy.Epoch]policy.Nonce{}, ever: map[policy.Epoch]policy.Nonce{},
+		}
 	}
 	return c
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/nats-io/nats.go"
 
 	"github.com/seed7529eb29/regent/bus"
 	"github.com/seed7529eb29/regent/bus/cred"
@@ -135,6 +133,9 @@ func (n *Node) run(ctx context.Context) Exit {
 	if parts.server != nil {
 		n.missing = parts.server.Missing
 	}
+	if n.verdict != nil { // from before there was an agent to tell
+		n.agent.Shutdown(n.verdict.Code)
+	}
 	n.mu.Unlock()
 	close(n.connected)
 	var watching sync.WaitGroup
@@ -173,7 +174,9 @@ func (n *Node) exitFor(err error) Exit {
 	case errors.Is(err, kv.ErrOtherCookie):
 		e.Code, e.Hint = ExitRefused, kv.Hint(err)
 	case errors.Is(err, bus.ErrRefused) && n.plan.external:
-		e.Code, e.Hint = ExitRefused, "check the credentials: --creds FILE, or user and password or a token in the URL"
+		e.Code, e.Hint = ExitRefused, hintLogin
+	case errors.Is(err, kv.ErrNoRights):
+		e.Code, e.Hint = ExitRefused, kv.Hint(err)
 	case errors.Is(err, bus.ErrRefused):
 		e.Code, e.Hint = ExitRefused, "all nodes of a cluster need the same cookie file"
 	case errors.Is(err, embedded.ErrDataDirInUse), errors.Is(err, ErrNameTaken):
@@ -182,7 +185,7 @@ func (n *Node) exitFor(err error) Exit {
 		e.Hint = "a store can't change between one voter and several; start with an empty --data directory, or with the configuration it was made with"
 	case errors.Is(err, embedded.ErrPortTaken):
 		e.Hint = "another program has the port; choose other bases with ports, or stop it"
-	case errors.Is(err, kv.ErrNoJetStream), errors.Is(err, kv.ErrNoRights), errors.Is(err, kv.ErrForeignBucket),
+	case errors.Is(err, kv.ErrNoJetStream), errors.Is(err, kv.ErrForeignBucket), errors.Is(err, kv.ErrOldServer), errors.Is(err, kv.ErrOverlap),
 		errors.Is(err, kv.ErrTooFewServers), errors.Is(err, kv.ErrNoSpace):
 		e.Hint = kv.Hint(err)
 	case errors.Is(err, errHTTP):
@@ -195,18 +198,19 @@ func (n *Node) exitFor(err error) Exit {
 
 // parts are what a running node is made of, in the order they are opened.
 type parts struct {
-	node   *Node
-	id     policy.Nonce
-	lock   *os.File // keeps a second node out of the data directory
-	groups *samehost.Groups
-	warden *warden.Client // nil: none
-	server *embedded.Server
-	conn   *bus.Conn
-	bus    *bus.Bus
-	store  *store
-	agent  *agent.Agent
-	url    string
-	starts string // directory
+	node      *Node
+	id        policy.Nonce
+	lock      *os.File // keeps a second node out of the data directory
+	groups    *samehost.Groups
+	warden    *warden.Client // nil: none
+	server    *embedded.Server
+	conn      *bus.Conn
+	cookieKey bool // an external NATS knows the key that follows from the cookie
+	bus       *bus.Bus
+	store     *store
+	agent     *agent.Agent
+	url       string
+	starts    string // directory
 
 	service *service.Service
 	web     *web // nil: nothing is shown over HTTP
@@ -261,7 +265,7 @@ func (p *parts) open(ctx context.Context) error {
 // openServer starts the NATS server of a voter. Everybody else is a client.
 func (p *parts) openServer(ctx context.Context, dir string) error {
 	n := p.node
-	authority, err := cred.Derive(n.opts.Cookie, n.opts.Cluster)
+	authority, err := n.authority()
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrOptions, err)
 	}
@@ -282,6 +286,20 @@ func (p *parts) openServer(ctx context.Context, dir string) error {
 	}
 	p.stops = append(p.stops, p.stopServer)
 	return nil
+}
+
+// authority is what follows from the cookie, or from both.
+func (n *Node) authority() (*cred.Authority, error) {
+	a, err := cred.Derive(n.opts.Cookie, n.opts.Cluster)
+	if err != nil || n.opts.Also.IsZero() {
+		return a, err
+	}
+	other, err := cred.Derive(n.opts.Also, n.opts.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	n.log.Info("two cookies are accepted", "own", a.Fingerprint(), "also", other.Fingerprint())
+	return a.Accepting(other), nil
 }
 
 // serverStop bounds the graceful stop of the server: leadership is handed
@@ -314,16 +332,8 @@ const refusedFor = 3 * time.Second
 
 func (p *parts) connect(ctx context.Context) error {
 	n := p.node
-	login, err := p.login()
-	if err != nil {
-		return err
-	}
-	p.conn, err = bus.Dial(ctx, bus.Options{
-		URLs: n.plan.clientURLs, Name: string(n.plan.self), RefusedFor: refusedFor,
-		Alternates: n.plan.clientURLs, Logger: n.log, Login: login,
-		Events: bus.Events{Attempt: n.attemptFailed()},
-	})
-	if err != nil {
+	var err error
+	if p.conn, err = p.dial(ctx); err != nil {
 		return err
 	}
 	p.stops = append(p.stops, p.conn.Close)
@@ -339,47 +349,6 @@ func (p *parts) connect(ctx context.Context) error {
 	return nil
 }
 
-// waitingEvery is the time between two lines about what a node waits for before
-// it is connected.
-const waitingEvery = 10 * time.Second
-
-// attemptFailed says why there is no connection yet, at once and then seldom.
-func (n *Node) attemptFailed() func(string, error) {
-	var next time.Time
-	return func(_ string, err error) {
-		if now := time.Now(); !now.Before(next) {
-			next = now.Add(waitingEvery)
-			n.log.Warn("waiting for a NATS server", "cause", err)
-		}
-	}
-}
-
-// login is how this node shows who it is: with what the cookie gives to its own
-// cluster's servers, with what it was given to others.
-func (p *parts) login() ([]nats.Option, error) {
-	n := p.node
-	switch name := string(n.plan.self); {
-	case p.server != nil:
-		return p.server.ConnOptions(cred.App, name)
-	case !n.plan.external:
-		return n.plan.authority.ConnOptions(cred.App, name)
-	case n.opts.Creds != "":
-		return []nats.Option{nats.UserCredentials(n.opts.Creds)}, nil
-	case n.plan.login != nil:
-		return []nats.Option{urlLogin(n.plan.login)}, nil
-	}
-	n.log.Warn("no credentials are sent to the external NATS: whoever reaches it can act as a node", "hint", "--creds FILE, or user and password in the URL")
-	return nil, nil
-}
-
-// urlLogin is what a URL means by USER:PASSWORD@ and by TOKEN@.
-func urlLogin(u *url.Userinfo) nats.Option {
-	if password, ok := u.Password(); ok {
-		return nats.UserInfo(u.Username(), password)
-	}
-	return nats.Token(u.Username())
-}
-
 // externalWait is how long an external NATS may look unfit before that is
 // believed: its servers may be coming up.
 const externalWait = 10 * time.Second
@@ -387,11 +356,15 @@ const externalWait = 10 * time.Second
 func (p *parts) storeOptions() kv.Options {
 	n := p.node
 	o := kv.Options{
-		Cluster: n.opts.Cluster, Node: n.opts.Name, Fingerprint: n.plan.authority.Fingerprint(),
-		Alternate: p.conn.Alternate, Recreate: true, Replicas: max(len(n.plan.voters), 1),
+		Cluster: n.opts.Cluster, Node: n.opts.Name,
+		Alternate: p.conn.Alternate, Recreate: true, Replicas: max(len(n.plan.voters), 1), APIPrefix: n.opts.JetStream,
+		Doubt: func(what, hint string) { n.log.Warn(what, "hint", hint) },
 	}
 	if n.plan.external {
 		o.Replicas, o.WaitFor = 0, externalWait
+		// The nodes' own servers let in nobody with another cookie, and the bucket
+		// outlives the one that it was made with.
+		o.Fingerprint, o.Accepted = n.plan.authority.Fingerprint(), n.plan.authority.Fingerprints()
 	}
 	return o
 }

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/jwt/v2"
-
 	"github.com/seed7529eb29/regent/bus"
 	"github.com/seed7529eb29/regent/bus/cred"
 	"github.com/seed7529eb29/regent/embedded"
@@ -38,7 +36,8 @@ type plan struct {
 	server     embedded.Options // of a voter, without authority and directory
 	clientURLs []string         // of all voters, the own one first
 	external   bool
-	login      *url.Userinfo // what stood in the URL of an external NATS; nil: nothing
+	userinfo   *url.Userinfo // what stood in the URL of an external NATS; nil: nothing
+	login      Access        // for it, that included
 	firstBoot  []node.Name   // without memory, all of them: a true first boot
 	digest     string
 	authority  *cred.Authority // derived when the node is run: it is slow
@@ -82,10 +81,11 @@ func (p *plan) planExternal(o *Options) error {
 	if err := p.planServers(o.Server); err != nil {
 		return fmt.Errorf("%w: %w", ErrOptions, err)
 	}
-	if o.Creds != "" {
-		if err := checkCreds(o.Creds); err != nil {
-			return fmt.Errorf("%w: %w", ErrOptions, err)
-		}
+	if p.login = o.Access.WithUserinfo(p.userinfo); o.Creds != "" {
+		p.login.Creds = o.Creds
+	}
+	if err := p.login.Check(); err != nil {
+		return fmt.Errorf("%w: %w", ErrOptions, err)
 	}
 	p.firstBoot = o.Config.Nodes()
 	p.digest = o.Config.Digest(o.Cluster, nil)
@@ -120,32 +120,16 @@ func (p *plan) planServers(list string) error {
 		if err != nil || u.Hostname() == "" {
 			return errors.New("server URL: expected nats://HOST:PORT") // the parser's error would show a password
 		}
-		if u.User != nil && p.login != nil && u.User.String() != p.login.String() {
+		if u.User != nil && p.userinfo != nil && u.User.String() != p.userinfo.String() {
 			return errors.New("server URLs: two of them have different users, passwords or tokens")
 		}
 		if u.User != nil {
-			p.login, u.User = u.User, nil
+			p.userinfo, u.User = u.User, nil
 		}
 		p.clientURLs = append(p.clientURLs, u.String())
 	}
 	if len(p.clientURLs) == 0 {
 		return errors.New("no server URL")
-	}
-	return nil
-}
-
-// checkCreds refuses a credentials file that can't be used, before anybody is
-// asked.
-func checkCreds(path string) error {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("credentials file: %w", err)
-	}
-	if _, err := jwt.ParseDecoratedJWT(raw); err != nil {
-		return fmt.Errorf("credentials file %s: no user token in it: %w", path, err)
-	}
-	if _, err := jwt.ParseDecoratedUserNKey(raw); err != nil {
-		return fmt.Errorf("credentials file %s: no user key in it: %w", path, err)
 	}
 	return nil
 }

@@ -23,7 +23,9 @@ type NodeOptions struct {
 	Config  []string // files, later ones win
 	Cluster bus.Cluster
 	Cookie  CookieSource
-	Hidden  bool
+
+	AlsoCookie string // file; "": none
+	Hidden     bool
 
 	DataDir       string
 	Listen        string // HOST:PORT for clients; "": from the configuration
@@ -32,9 +34,8 @@ type NodeOptions struct {
 	NewCluster    bool   // no other node of this cluster runs
 	Hosts         []config.Host
 
-	Server string // URL of an external NATS; "": embedded
-	Creds  string // file
-	Warden manager.WardenMode
+	External external // an external NATS; without URL: embedded
+	Warden   manager.WardenMode
 
 	Start []StartReq
 	Eval  []EvalCall

@@ -180,7 +180,6 @@ var graph = map[string][]may{
 		{"policy/specjson", "specifications that come at run time are checked"},
 		{"policy/node", "names"},
 		{natsGo, "hands the bus's connection to the bucket"},
-		{"github.com/nats-io/jwt/v2", "looks into a credentials file before a server is asked"},
 		{"github.com/google/uuid", "the nonce of the process"},
 	},
 
@@ -201,7 +200,17 @@ var graph = map[string][]may{
 		{"policy/erlterm", "writes the second configuration file"},
 		{"policy/node", "names"},
 	},
+	"cmd/regent/doctor": {
+		{"kv", "looks at the bucket"},
+		{"manager/machine", "states of the status document"},
+		{"manager/status", "what nodes say of themselves"},
+		{"manager/warden", "whether it can put apps in cgroups"},
+		{"policy/config", "what is configured"},
+		{"policy/node", "names"},
+		{"golang.org/x/sys/unix", "the clock's rate, and free space"},
+	},
 	"cmd/regent": {
+		{"cmd/regent/doctor", "the checks of doctor"},
 		{"bus", "client commands connect"},
 		{"bus/cred", "with the cookie's credentials"},
 		{"bus/service", "ask its nodes"},

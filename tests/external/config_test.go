@@ -32,13 +32,13 @@ func TestConfigApply(t *testing.T) {
 		t.Errorf("it moved something: %v", now)
 	}
 	r.nodes["node2"].kill()
-	r.w.node("node2", "--server", r.url).exits(refusal, 6)
+	r.w.node("node2", r.node...).exits(refusal, 6)
 
 	r.command("permit", app, "false", "--on", "node1@lxw", "--persist")
 	r.w.waitStart(30*time.Second, 2, []string{"node3"}, "takeover")
 	r.w.write("cluster.yaml", other)
 	r.nodes["node1"].terminate()
-	r.nodes["node1"] = r.w.node("node1", "--server", r.url, "--start", app)
+	r.nodes["node1"] = r.w.node("node1", append(r.node, "--start", app)...)
 	within(t, 30*time.Second, "node1 has it started and is not permitted", func() bool {
 		doc, err := r.w.ask(r.nc, "node3")
 		return err == nil && slices.Contains(doc.Apps[0].StartedOn, "node1@lxw") && !doc.Apps[0].Permitted["node1@lxw"]

@@ -66,6 +66,10 @@ type Events struct {
 	// Refused says that a server refuses to have us back. The error wraps
 	// ErrRefused. Other servers, and this one, are still tried.
 	Refused func(err error)
+
+	// Forbidden says that the server forbids this user what it was asked for:
+	// the server's words, which name the operation and the subject.
+	Forbidden func(what string)
 }
 
 // Errors of Dial.
@@ -90,6 +94,7 @@ type Conn struct {
 
 	refused   seldom
 	logged    seldom
+	forbidden seldom
 	alternate alternate
 }
 
@@ -100,7 +105,7 @@ type Conn struct {
 // It does not use the client library's own retry for the first connection:
 // that hides which server refused and why.
 func Dial(ctx context.Context, o Options) (*Conn, error) {
-	c := &Conn{opts: o, log: o.Logger, gone: make(chan struct{}), refused: seldom{every: refusedEvery}, logged: seldom{every: logEvery}}
+	c := &Conn{opts: o, log: o.Logger, gone: make(chan struct{}), refused: seldom{every: refusedEvery}, logged: seldom{every: logEvery}, forbidden: seldom{every: logEvery}}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -130,6 +135,8 @@ func (c *Conn) first(ctx context.Context) error {
 		switch {
 		case err == nil:
 			return nil
+		case errors.Is(err, nats.ErrNkeysNotSupported):
+			return err // no time makes it ask for a key
 		case !errors.Is(err, ErrRefused):
 			refusedSince = time.Time{}
 		case refusedSince.IsZero():
@@ -317,6 +324,12 @@ func (c *Conn) asyncError(sub *nats.Subscription, err error) {
 		c.maybeRefused(err)
 		return
 	}
+	if errors.Is(err, nats.ErrPermissionViolation) {
+		what := strings.TrimPrefix(err.Error(), nats.ErrPermissionViolation.Error()+": ")
+		if _, due := c.forbidden.due(what); due && c.opts.Events.Forbidden != nil {
+			c.opts.Events.Forbidden(what)
+		}
+	}
 	if n, due := c.logged.due(err.Error()); due {
 		subject := ""
 		if sub != nil {
@@ -354,6 +367,10 @@ var refusals = []error{
 	nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired,
 	nats.ErrSecureConnRequired, nats.ErrSecureConnWanted, nats.ErrNkeysNotSupported,
 }
+
+// Refuses reports whether an error of the client library means that a server
+// answers and does not want us.
+func Refuses(err error) bool { return isRefusal(err) }
 
 func isRefusal(err error) bool {
 	if err == nil {

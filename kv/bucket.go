@@ -23,7 +23,8 @@ type Options struct {
 	Cluster string // name of the cluster; required
 	Node    string // who opens it: stands in identity and probe, for people
 
-	// Replicas of the bucket: 1, 3 or 5. 0 takes an existing bucket as it is,
+	// Replicas of the bucket: 1, 3 or 5. An existing one with fewer is taken as
+	// it is, see Grow; one with more is refused. 0 takes any existing bucket,
 	// and makes a new one with 3, or with 1 where there are fewer than three
 	// servers: at once on a server that is not clustered, else after WaitFor.
 	Replicas int
@@ -31,6 +32,10 @@ type Options struct {
 	// Fingerprint of the cluster's cookie, kept in the bucket so that a
 	// cluster with another cookie is noticed. Empty: none is kept or compared.
 	Fingerprint string
+
+	// Accepted are fingerprints that are accepted too. Ensure puts Fingerprint
+	// into the place of one of them.
+	Accepted []string
 
 	// APIPrefix of JetStream; empty: "$JS.API". A domain has "$JS.NAME.API".
 	APIPrefix string
@@ -42,6 +47,10 @@ type Options struct {
 
 	// Waiting, if not nil, is told why Open has to wait, at every change.
 	Waiting func(error)
+
+	// Doubt, if not nil, is told what works and is not as it should be: one
+	// line, and what to do about it.
+	Doubt func(what, hint string)
 
 	// Alternate gives a connection to another server than the first one's, for
 	// writes that ask for it. It may return nil. Called for each such write.
@@ -82,19 +91,24 @@ type Store struct {
 	bucket string
 	stream string
 	prefix string // of subjects: "$KV.BUCKET."
+	put    string // the same as writers say it: in another domain it comes after the API's
 
 	mu       sync.Mutex
 	replicas int
 	identity policy.Identity
+	made     bool // by this store, just now
 }
 
 // Open creates the bucket or checks that the existing one is ours, and goes on
 // trying as long as the context lasts: before a leader exists requests are not
 // answered. It fails with ErrForeignBucket, ErrOtherCookie, ErrNoRights,
-// ErrNoSpace or ErrRejected at once, with ErrNoJetStream or ErrTooFewServers
+// ErrNoSpace, ErrOldServer, ErrOverlap or ErrRejected at once, with ErrNoJetStream or ErrTooFewServers
 // after Options.WaitFor, and with what it was waiting for when the context ends.
 func Open(ctx context.Context, nc *nats.Conn, opts Options) (*Store, error) {
 	s := newStore(nc, opts)
+	if err := CheckServer(nc.ConnectedServerVersion()); err != nil {
+		return nil, fmt.Errorf("open bucket %q: %w", s.bucket, err)
+	}
 	if err := s.Ensure(ctx); err != nil {
 		return nil, err
 	}
@@ -110,7 +124,7 @@ func Bind(ctx context.Context, nc *nats.Conn, opts Options) (*Store, error) {
 		if err := s.check(ctx); err != nil {
 			return err
 		}
-		_, err := s.readIdentity(ctx)
+		_, _, err := s.readIdentity(ctx)
 		if errors.Is(err, errNoMessage) {
 			return nil
 		}
@@ -125,11 +139,17 @@ func Bind(ctx context.Context, nc *nats.Conn, opts Options) (*Store, error) {
 func newStore(nc *nats.Conn, opts Options) *Store {
 	opts.Check = cmp.Or(opts.Check, 5*time.Second)
 	bucket := "regent_" + opts.Cluster
+	prefix := "$KV." + bucket + "."
+	put := prefix
+	if opts.APIPrefix != "" {
+		put = opts.APIPrefix + "." + prefix
+	}
 	return &Store{
 		opts:   opts,
 		bucket: bucket,
 		stream: "KV_" + bucket,
-		prefix: "$KV." + bucket + ".",
+		prefix: prefix,
+		put:    put,
 		api: api{
 			nc:      nc,
 			prefix:  cmp.Or(opts.APIPrefix, "$JS.API"),
@@ -168,13 +188,13 @@ func (s *Store) Ensure(ctx context.Context) error {
 // are not, beside those that never are. try is told whether WaitFor is over,
 // so that what servers say is to be believed.
 func (s *Store) persist(ctx context.Context, try func(settled bool) error, final ...error) error {
-	final = append(final, ErrForeignBucket, ErrOtherCookie, ErrNoRights, ErrNoSpace, ErrRejected, nats.ErrConnectionClosed)
+	final = append(final, ErrForeignBucket, ErrOtherCookie, ErrNoRights, ErrNoSpace, ErrOverlap, ErrRejected, nats.ErrConnectionClosed)
 	begin := time.Now()
 	told := ""
 	for {
 		settled := s.opts.WaitFor > 0 && time.Since(begin) >= s.opts.WaitFor
 		err := try(settled)
-		if err == nil || isAny(err, final) || settled && isAny(err, []error{ErrNoJetStream, ErrTooFewServers}) {
+		if err == nil || isAny(err, final) && !(isDisk(err) && time.Since(begin) < diskPatience) || settled && isAny(err, []error{ErrNoJetStream, ErrTooFewServers}) {
 			return err
 		}
 		if why := err.Error(); why != told && s.opts.Waiting != nil {
@@ -185,6 +205,15 @@ func (s *Store) persist(ctx context.Context, try func(settled bool) error, final
 			return err
 		}
 	}
+}
+
+// diskPatience is how long a server may fail to make a stream's directory
+// before that is believed: while it tidies up after its start, it may once.
+const diskPatience = 3 * time.Second
+
+func isDisk(err error) bool {
+	e, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && e.ErrorCode == codeStoreFailed
 }
 
 // pause waits for d or the end of ctx, and returns the latter's cause.
@@ -217,7 +246,28 @@ func (s *Store) createOrCheck(ctx context.Context, settled bool) error {
 	if err != nil && !errors.Is(err, errInUse) {
 		return err
 	}
+	s.mu.Lock()
+	s.made = err == nil
+	s.mu.Unlock()
 	return s.check(ctx) // as it is now, whoever was first
+}
+
+// Abandon removes the bucket if this store has made it and nothing stands in it
+// yet: what it was made for can't be.
+func (s *Store) Abandon(ctx context.Context) error {
+	s.mu.Lock()
+	made := s.made
+	s.made = false
+	s.mu.Unlock()
+	if !made {
+		return nil
+	}
+	info, err := s.api.info(ctx, s.stream, "")
+	if err != nil || info.State.NumSubjects > 1 { // beside the identity
+		return err
+	}
+	var resp struct{}
+	return s.api.call(ctx, "STREAM.DELETE."+s.stream, struct{}{}, &resp)
 }
 
 // notClustered reports whether a server refused replicas because it is alone.
@@ -269,8 +319,13 @@ func (s *Store) check(ctx context.Context) error {
 		return fmt.Errorf("%w: %s", ErrForeignBucket, strings.Join(d, "; "))
 	}
 	s.mu.Lock()
+	first := s.replicas == 0
 	s.replicas = info.Config.Replicas
 	s.mu.Unlock()
+	if first && s.opts.Doubt != nil && s.opts.Replicas == 0 && info.Config.Replicas == 1 && info.Cluster != nil && info.Cluster.Name != "" {
+		s.opts.Doubt("the bucket has one replica in a cluster of NATS servers: without "+info.Cluster.Leader+" nothing starts, and what runs stops",
+			"with three servers: nats stream edit "+s.stream+" --replicas 3")
+	}
 	return nil
 }
 
@@ -302,7 +357,7 @@ func differences(got, want jetstream.StreamConfig, replicas bool) []string {
 	diff("mirror", got.Mirror != nil, false)
 	diff("sources", len(got.Sources), 0)
 	diff("subject_transform", got.SubjectTransform != nil, false)
-	if replicas {
+	if replicas && got.Replicas > want.Replicas {
 		diff("num_replicas", got.Replicas, want.Replicas)
 	}
 	return d
@@ -330,44 +385,47 @@ type identityJSON struct {
 // ensureIdentity writes the random half of the identity if there is none, or
 // only what is left of one, and remembers the whole.
 func (s *Store) ensureIdentity(ctx context.Context) error {
-	rev, err := s.readIdentity(ctx)
-	if !errors.Is(err, errNoMessage) {
+	found, rev, err := s.readIdentity(ctx)
+	switch {
+	case errors.Is(err, errNoMessage):
+		found = identityJSON{ID: uuid.NewString(), CreatedBy: s.opts.Node, V: recordVersion}
+	case err != nil || found.Cookie == "" || s.opts.Fingerprint == "" || found.Cookie == s.opts.Fingerprint:
 		return err
 	}
-	id := uuid.NewString()
-	value, err := encodeJSON(identityJSON{ID: id, CreatedBy: s.opts.Node, Cookie: s.opts.Fingerprint, V: recordVersion})
+	found.Cookie = s.opts.Fingerprint
+	value, err := encodeJSON(found)
 	if err != nil {
 		return err
 	}
-	if _, outcome, err := s.CASKey(ctx, identityKey, value, rev, id); outcome == policy.OutcomeUnknown {
+	if _, outcome, err := s.CASKey(ctx, identityKey, value, rev, uuid.NewString()); outcome == policy.OutcomeUnknown {
 		return err
 	}
-	_, err = s.readIdentity(ctx) // ours, or that of whoever was first
+	_, _, err = s.readIdentity(ctx) // ours, or that of whoever was first
 	return err
 }
 
 // readIdentity fails with errNoMessage if the key is absent, deleted or
 // garbage; rev is then the revision to replace.
-func (s *Store) readIdentity(ctx context.Context) (rev policy.Revision, err error) {
+func (s *Store) readIdentity(ctx context.Context) (found identityJSON, rev policy.Revision, err error) {
 	info, err := s.api.info(ctx, s.stream, "")
 	if err != nil {
-		return 0, err
+		return found, 0, err
 	}
 	msg, err := s.api.get(ctx, s.stream, getRequest{Last: s.prefix + identityKey})
 	if err != nil {
-		return 0, err
+		return found, 0, err
 	}
 	j, ok := parseIdentity(msg)
 	switch {
 	case !ok:
-		return msg.Seq, fmt.Errorf("key %s: %w", identityKey, errNoMessage)
-	case s.opts.Fingerprint != "" && j.Cookie != "" && j.Cookie != s.opts.Fingerprint:
-		return msg.Seq, fmt.Errorf("%w: fingerprint %s, ours is %s", ErrOtherCookie, j.Cookie, s.opts.Fingerprint)
+		return found, msg.Seq, fmt.Errorf("key %s: %w", identityKey, errNoMessage)
+	case s.opts.Fingerprint != "" && j.Cookie != "" && j.Cookie != s.opts.Fingerprint && !slices.Contains(s.opts.Accepted, j.Cookie):
+		return j, msg.Seq, fmt.Errorf("%w: fingerprint %s, ours is %s", ErrOtherCookie, j.Cookie, s.opts.Fingerprint)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.identity = identityOf(info.Created, j.ID)
-	return msg.Seq, nil
+	return j, msg.Seq, nil
 }
 
 func parseIdentity(msg stored) (identityJSON, bool) {

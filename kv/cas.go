@@ -74,7 +74,7 @@ func (s *Store) write(ctx context.Context, nc *nats.Conn, key string, value []by
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestMax)
 	defer cancel()
-	msg := nats.NewMsg(s.prefix + key)
+	msg := nats.NewMsg(s.put + key)
 	msg.Data = value
 	if expect != nil {
 		msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(uint64(*expect), 10))

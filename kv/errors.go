@@ -34,10 +34,14 @@ var (
 	ErrOtherCookie = errors.New("bucket belongs to a cluster with another cookie")
 	// ErrTooFewServers: the replicas asked for don't fit the servers there are.
 	ErrTooFewServers = errors.New("not enough JetStream servers for the replicas")
+	// ErrOldServer: the server is older than what this was written for.
+	ErrOldServer = errors.New("NATS server is too old")
 	// ErrNoSpace: the servers or the account have no room left.
 	ErrNoSpace = errors.New("JetStream has no room left")
 	// ErrTooLarge: the value is larger than MaxValue; it was not sent.
 	ErrTooLarge = errors.New("value is too large")
+	// ErrOverlap: another stream has subjects that this one needs.
+	ErrOverlap = errors.New("another stream of this account has these subjects")
 	// ErrRejected: the server refused for another reason, which the message
 	// gives.
 	ErrRejected = errors.New("refused by JetStream")
@@ -63,6 +67,7 @@ var apiErrors = map[jetstream.ErrorCode]error{
 	10054: ErrTooLarge,    // message size exceeds maximum allowed
 	10058: errInUse,       // stream name in use with a different configuration
 	10059: ErrNoBucket,    // stream not found
+	10065: ErrOverlap,     // subjects overlap with an existing stream
 	10071: errConflict,    // wrong last sequence: N
 	10074: ErrTooFewServers,
 	10076: ErrNoJetStream, // not enabled
@@ -73,6 +78,9 @@ var apiErrors = map[jetstream.ErrorCode]error{
 
 // codeNotClustered is the refusal of several replicas by a server on its own.
 const codeNotClustered jetstream.ErrorCode = 10074
+
+// codeStoreFailed: error creating store for stream.
+const codeStoreFailed jetstream.ErrorCode = 10049
 
 // fromAPI gives an answer of the JetStream API its meaning.
 func fromAPI(e *jetstream.APIError) error {
@@ -113,9 +121,11 @@ var hints = []struct {
 	err  error
 	hint string
 }{
-	{ErrNoRights, "give this user publish and subscribe rights for $JS.API.>, $KV.> and its inbox (see the server's log)"},
+	{ErrNoRights, "give this user the permissions that docs/deploy.md lists, and regent cookie creds --stanza prints"},
+	{ErrOldServer, "upgrade the NATS servers to " + serverMin + " or later"},
 	{ErrNoJetStream, "start the NATS servers with JetStream (jetstream {} in the configuration, or -js), and enable it for this account"},
-	{ErrForeignBucket, "choose another --cluster name, or remove the bucket if nothing needs it"},
+	{ErrForeignBucket, "if it is this cluster's, put its settings back with nats stream edit; else choose another --cluster name, or remove it"},
+	{ErrOverlap, "find it with nats stream ls --subject, and take regent.> and $KV.> out of its subjects, or use an account of its own"},
 	{ErrOtherCookie, "use this cluster's cookie, or choose another --cluster name"},
 	{ErrTooFewServers, "start the missing JetStream servers; replicas need as many servers as there are replicas"},
 	{ErrNoSpace, "free disk space on the servers, or raise the limits of JetStream or of this account"},

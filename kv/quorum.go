@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -52,6 +53,16 @@ func quorumOf(c *jetstream.ClusterInfo) Quorum {
 	}
 	q.OK = heard > q.Servers/2
 	return q
+}
+
+// ServerTime is the wall clock of the server that leads the bucket's stream.
+// It is for people: nothing is decided by it.
+func (s *Store) ServerTime(ctx context.Context) (time.Time, error) {
+	info, err := s.api.info(ctx, s.stream, "")
+	if err != nil {
+		return time.Time{}, err
+	}
+	return info.TimeStamp, nil
 }
 
 // Leader is the name of the server that leads the bucket's stream.

@@ -314,27 +314,36 @@ func (c *checker) judge(got checked, w *watch) (again bool, lost string) {
 // is older than the write, and refused. What changes while the cells are read
 // one by one is read after them.
 func (s *Store) snapshot(ctx context.Context) (picture, []policy.Cell, error) {
+	l, created, err := s.load(ctx)
+	if err != nil {
+		return picture{}, nil, err
+	}
+	p, cells := l.result(created)
+	return p, cells, nil
+}
+
+// load reads the bucket as snapshot says.
+func (s *Store) load(ctx context.Context) (*loading, time.Time, error) {
 	proof, err := s.Probe(ctx)
 	info, infoErr := s.api.info(ctx, s.stream, s.prefix+">")
 	if infoErr != nil {
-		return picture{}, nil, fmt.Errorf("snapshot: %w", infoErr)
+		return nil, time.Time{}, fmt.Errorf("snapshot: %w", infoErr)
 	}
 	if err != nil {
-		return picture{}, nil, fmt.Errorf("snapshot: %w", err)
+		return nil, time.Time{}, fmt.Errorf("snapshot: %w", err)
 	}
 	at := policy.Revision(info.State.LastSeq)
 	if at < proof {
-		return picture{}, nil, fmt.Errorf("snapshot: %w: what answers is at %d, the leader at %d", ErrNoQuorum, at, proof)
+		return nil, time.Time{}, fmt.Errorf("snapshot: %w: what answers is at %d, the leader at %d", ErrNoQuorum, at, proof)
 	}
-	l := loading{store: s, messages: make(map[string]stored, len(info.State.Subjects)), seq: at}
+	l := &loading{store: s, messages: make(map[string]stored, len(info.State.Subjects)), seq: at}
 	if err := l.readAll(ctx, info.State.Subjects); err != nil {
-		return picture{}, nil, fmt.Errorf("snapshot: %w", err)
+		return nil, time.Time{}, fmt.Errorf("snapshot: %w", err)
 	}
 	if err := l.catchUp(ctx); err != nil {
-		return picture{}, nil, fmt.Errorf("snapshot: %w", err)
+		return nil, time.Time{}, fmt.Errorf("snapshot: %w", err)
 	}
-	p, cells := l.result(info.Created)
-	return p, cells, nil
+	return l, info.Created, nil
 }
 
 // loading is a snapshot being read: the newest message seen of each subject.

@@ -19,7 +19,9 @@
 // runs a NATS server inside if the configuration makes it a voter, they agree
 // through JetStream, and myapp runs on exactly one of them. examples/embedded is
 // such a program. One that starts and moves apps by itself waits for Connected
-// first, then calls StartApp, StopApp, Takeover, Permit.
+// first, then calls StartApp, StopApp, Takeover, Permit, Load and so on: the calls of
+// OTP's application module, of which docs/semantics.md has a table. ApplyConfig
+// and LoadDistributed change the specification of a running cluster.
 //
 // What an app writes to can refuse an instance that should have ended by its
 // epoch; docs/fencing.md says when that is needed, and how. Start.NATS lets an

@@ -49,7 +49,7 @@ func FuzzState(f *testing.F) {
 // with, or an error.
 func FuzzReach(f *testing.F) {
 	for _, text := range []string{
-		`{"urls":["nats://h:4222"],"derived":"AAAA"}`, `{"urls":null,"creds":"/no/such/file"}`, `{"user":"a:b"}`, `{"user":"%zz"}`, `{}`,
+		`{"urls":["nats://h:4222"],"derived":"AAAA"}`, `{"urls":null,"access":{"creds":"/no/such/file"}}`, `{"access":{"user":"a","password":"b"}}`, `{"nkey":"%zz"}`, `{"derived":"AAAA","also":"BBBB"}`, `{}`,
 	} {
 		f.Add([]byte(text))
 	}
@@ -59,7 +59,7 @@ func FuzzReach(f *testing.F) {
 			return
 		}
 		options, err := r.login(warden.Life{Cluster: "c", Node: "n@h", Agent: "a", TTL: time.Second})
-		if secret := r.Derived + r.Creds + r.User; secret != "" && err == nil && len(options) == 0 {
+		if secret := r.Derived + r.NKey; (secret != "" || r.Access.Shows()) && err == nil && len(options) == 0 {
 			t.Errorf("%s: no way to log in, and no error", text)
 		}
 	})

@@ -18,7 +18,9 @@ const (
 
 // watchLeader keeps the bucket's leadership away from where the apps are: a
 // node that owns apps hands it to the voter that owns fewest, so that the
-// common failure, the death of an owner, does not meet an election. And it ends
+// common failure, the death of an owner, does not meet an election. It gives
+// the store as many replicas as there are voters, when their number was raised.
+// And it ends
 // the leadership of a server that looks healthy and acknowledges nothing:
 // renewals are the write probe.
 func (n *Node) watchLeader(ctx context.Context, p *parts) {
@@ -45,6 +47,10 @@ func (n *Node) moveLeader(ctx context.Context, p *parts) bool {
 	q, err := o.kv.Quorum(ask)
 	if err != nil || !q.OK {
 		return false
+	}
+	if q.Leader == string(n.plan.self) && q.Servers < len(n.plan.voters) {
+		n.log.Info("the store gets more replicas", "from", q.Servers, "to", len(n.plan.voters), "err", o.kv.Grow(ask))
+		return true
 	}
 	st := p.agent.Status()
 	to, move := leaderTarget(q, st, n.plan.self)

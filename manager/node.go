@@ -5,16 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/nats-io/nats.go"
 
 	"github.com/seed7529eb29/regent/bus"
 	"github.com/seed7529eb29/regent/bus/cred"
@@ -134,16 +133,19 @@ func (n *Node) run(ctx context.Context) Exit {
 	if parts.server != nil {
 		n.missing = parts.server.Missing
 	}
+	if n.verdict != nil { // from before there was an agent to tell
+		n.agent.Shutdown(n.verdict.Code)
+	}
 	n.mu.Unlock()
 	close(n.connected)
 	var watching sync.WaitGroup
 	watch, stop := context.WithCancel(ctx)
 	watching.Go(func() { n.watchPeers(watch, parts) })
 	watching.Go(func() { n.watchLeader(watch, parts) })
-	watching.Go(func() { n.watchSpec(watch, parts) })
 	watching.Go(func() { n.watchStatus(watch, parts) })
 	watching.Go(func() { n.tidy(watch, parts) })
 	watching.Go(func() { parts.store.writeLeft(watch, parts.dir, parts.left, n.log) })
+	watching.Go(func() { n.startUnknown(watch, parts) })
 	exit := n.explainDigest(parts, parts.agent.Run(ctx))
 	stop()
 	watching.Wait()
@@ -172,7 +174,9 @@ func (n *Node) exitFor(err error) Exit {
 	case errors.Is(err, kv.ErrOtherCookie):
 		e.Code, e.Hint = ExitRefused, kv.Hint(err)
 	case errors.Is(err, bus.ErrRefused) && n.plan.external:
-		e.Code, e.Hint = ExitRefused, "check the credentials: --creds FILE, or user and password or a token in the URL"
+		e.Code, e.Hint = ExitRefused, hintLogin
+	case errors.Is(err, kv.ErrNoRights):
+		e.Code, e.Hint = ExitRefused, kv.Hint(err)
 	case errors.Is(err, bus.ErrRefused):
 		e.Code, e.Hint = ExitRefused, "all nodes of a cluster need the same cookie file"
 	case errors.Is(err, embedded.ErrDataDirInUse), errors.Is(err, ErrNameTaken):
@@ -181,7 +185,7 @@ func (n *Node) exitFor(err error) Exit {
 		e.Hint = "a store can't change between one voter and several; start with an empty --data directory, or with the configuration it was made with"
 	case errors.Is(err, embedded.ErrPortTaken):
 		e.Hint = "another program has the port; choose other bases with ports, or stop it"
-	case errors.Is(err, kv.ErrNoJetStream), errors.Is(err, kv.ErrNoRights), errors.Is(err, kv.ErrForeignBucket),
+	case errors.Is(err, kv.ErrNoJetStream), errors.Is(err, kv.ErrForeignBucket), errors.Is(err, kv.ErrOldServer), errors.Is(err, kv.ErrOverlap),
 		errors.Is(err, kv.ErrTooFewServers), errors.Is(err, kv.ErrNoSpace):
 		e.Hint = kv.Hint(err)
 	case errors.Is(err, errHTTP):
@@ -194,18 +198,19 @@ func (n *Node) exitFor(err error) Exit {
 
 // parts are what a running node is made of, in the order they are opened.
 type parts struct {
-	node   *Node
-	id     policy.Nonce
-	lock   *os.File // keeps a second node out of the data directory
-	groups *samehost.Groups
-	warden *warden.Client // nil: none
-	server *embedded.Server
-	conn   *bus.Conn
-	bus    *bus.Bus
-	store  *store
-	agent  *agent.Agent
-	url    string
-	starts string // directory
+	node      *Node
+	id        policy.Nonce
+	lock      *os.File // keeps a second node out of the data directory
+	groups    *samehost.Groups
+	warden    *warden.Client // nil: none
+	server    *embedded.Server
+	conn      *bus.Conn
+	cookieKey bool // an external NATS knows the key that follows from the cookie
+	bus       *bus.Bus
+	store     *store
+	agent     *agent.Agent
+	url       string
+	starts    string // directory
 
 	service *service.Service
 	web     *web // nil: nothing is shown over HTTP
@@ -260,7 +265,7 @@ func (p *parts) open(ctx context.Context) error {
 // openServer starts the NATS server of a voter. Everybody else is a client.
 func (p *parts) openServer(ctx context.Context, dir string) error {
 	n := p.node
-	authority, err := cred.Derive(n.opts.Cookie, n.opts.Cluster)
+	authority, err := n.authority()
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrOptions, err)
 	}
@@ -281,6 +286,20 @@ func (p *parts) openServer(ctx context.Context, dir string) error {
 	}
 	p.stops = append(p.stops, p.stopServer)
 	return nil
+}
+
+// authority is what follows from the cookie, or from both.
+func (n *Node) authority() (*cred.Authority, error) {
+	a, err := cred.Derive(n.opts.Cookie, n.opts.Cluster)
+	if err != nil || n.opts.Also.IsZero() {
+		return a, err
+	}
+	other, err := cred.Derive(n.opts.Also, n.opts.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	n.log.Info("two cookies are accepted", "own", a.Fingerprint(), "also", other.Fingerprint())
+	return a.Accepting(other), nil
 }
 
 // serverStop bounds the graceful stop of the server: leadership is handed
@@ -313,16 +332,8 @@ const refusedFor = 3 * time.Second
 
 func (p *parts) connect(ctx context.Context) error {
 	n := p.node
-	login, err := p.login()
-	if err != nil {
-		return err
-	}
-	p.conn, err = bus.Dial(ctx, bus.Options{
-		URLs: n.plan.clientURLs, Name: string(n.plan.self), RefusedFor: refusedFor,
-		Alternates: n.plan.clientURLs, Logger: n.log, Login: login,
-		Events: bus.Events{Attempt: n.attemptFailed()},
-	})
-	if err != nil {
+	var err error
+	if p.conn, err = p.dial(ctx); err != nil {
 		return err
 	}
 	p.stops = append(p.stops, p.conn.Close)
@@ -338,47 +349,6 @@ func (p *parts) connect(ctx context.Context) error {
 	return nil
 }
 
-// waitingEvery is the time between two lines about what a node waits for before
-// it is connected.
-const waitingEvery = 10 * time.Second
-
-// attemptFailed says why there is no connection yet, at once and then seldom.
-func (n *Node) attemptFailed() func(string, error) {
-	var next time.Time
-	return func(_ string, err error) {
-		if now := time.Now(); !now.Before(next) {
-			next = now.Add(waitingEvery)
-			n.log.Warn("waiting for a NATS server", "cause", err)
-		}
-	}
-}
-
-// login is how this node shows who it is: with what the cookie gives to its own
-// cluster's servers, with what it was given to others.
-func (p *parts) login() ([]nats.Option, error) {
-	n := p.node
-	switch name := string(n.plan.self); {
-	case p.server != nil:
-		return p.server.ConnOptions(cred.App, name)
-	case !n.plan.external:
-		return n.plan.authority.ConnOptions(cred.App, name)
-	case n.opts.Creds != "":
-		return []nats.Option{nats.UserCredentials(n.opts.Creds)}, nil
-	case n.plan.login != nil:
-		return []nats.Option{urlLogin(n.plan.login)}, nil
-	}
-	n.log.Warn("no credentials are sent to the external NATS: whoever reaches it can act as a node", "hint", "--creds FILE, or user and password in the URL")
-	return nil, nil
-}
-
-// urlLogin is what a URL means by USER:PASSWORD@ and by TOKEN@.
-func urlLogin(u *url.Userinfo) nats.Option {
-	if password, ok := u.Password(); ok {
-		return nats.UserInfo(u.Username(), password)
-	}
-	return nats.Token(u.Username())
-}
-
 // externalWait is how long an external NATS may look unfit before that is
 // believed: its servers may be coming up.
 const externalWait = 10 * time.Second
@@ -386,11 +356,15 @@ const externalWait = 10 * time.Second
 func (p *parts) storeOptions() kv.Options {
 	n := p.node
 	o := kv.Options{
-		Cluster: n.opts.Cluster, Node: n.opts.Name, Fingerprint: n.plan.authority.Fingerprint(),
-		Alternate: p.conn.Alternate, Recreate: true, Replicas: max(len(n.plan.voters), 1),
+		Cluster: n.opts.Cluster, Node: n.opts.Name,
+		Alternate: p.conn.Alternate, Recreate: true, Replicas: max(len(n.plan.voters), 1), APIPrefix: n.opts.JetStream,
+		Doubt: func(what, hint string) { n.log.Warn(what, "hint", hint) },
 	}
 	if n.plan.external {
 		o.Replicas, o.WaitFor = 0, externalWait
+		// The nodes' own servers let in nobody with another cookie, and the bucket
+		// outlives the one that it was made with.
+		o.Fingerprint, o.Accepted = n.plan.authority.Fingerprint(), n.plan.authority.Fingerprints()
 	}
 	return o
 }
@@ -399,6 +373,9 @@ func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 	n := p.node
 	l := n.plan.lease
 	n.log.Info("lease", "ttl", l.TTL, "renewal", l.Renew, "fence", l.Fence(), "kv_outage", l.KVOutage, "failover_at_most", l.FailoverMax())
+	if tick := n.opts.Config.NetTicktime; tick > 0 {
+		n.log.Info("net_ticktime is accepted and has no effect: the lease decides", "net_ticktime", tick, "silent_node_keeps_its_apps_for", l.TTL)
+	}
 	ready := n.nursery(p.cradle())
 	p.stops = append(p.stops, ready.Close)
 	j, left, err := openJournal(p.dir, p.store)
@@ -425,7 +402,7 @@ func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 	}
 	p.agent = a
 	p.web.connected(p)
-	hearing := newHearing(n.opts.Config, n.log)
+	hearing := newHearing(n.opts.Config, a.Status, n.log)
 	stop, err := p.bus.SubscribeBeats(func(b machine.Beat) {
 		if b, ok := hearing.take(b); ok {
 			a.Post(machine.Heard{Beat: b})
@@ -486,6 +463,42 @@ type clock struct{}
 func (clock) Now() machine.Instant { return machine.Instant(samehost.Boottime()) }
 func (clock) Wall() int64          { return time.Now().UnixMilli() }
 
+// startUnknown starts what was to be started and stands in no file: it may have
+// been loaded at run time. What was not is told.
+func (n *Node) startUnknown(ctx context.Context, p *parts) {
+	unknown := slices.DeleteFunc(slices.Clone(n.opts.Start), func(s StartRequest) bool {
+		_, configured := n.opts.Config.App(s.App)
+		return configured || n.opts.Apps[string(s.App)] != nil
+	})
+	if len(unknown) == 0 || !p.awaitSession(ctx) {
+		return
+	}
+	var starting sync.WaitGroup
+	for _, s := range unknown {
+		starting.Go(func() {
+			if err := n.StartApp(ctx, s.App, s.Type); err != nil && ctx.Err() == nil {
+				n.Note(machine.History{Type: "app_start_failed", App: s.App, Node: n.plan.self, Detail: err.Error()})
+			}
+		})
+	}
+	starting.Wait()
+}
+
+// awaitSession reports false if ctx ended first.
+func (p *parts) awaitSession(ctx context.Context) bool {
+	for {
+		changed := p.agent.Changed()
+		if p.agent.Status().Session != "" {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-changed:
+		}
+	}
+}
+
 const groupsPrefix = "groups-"
 
 // formerMax is how long what a former life has left may take to be gone after
@@ -512,12 +525,8 @@ func (n *Node) endFormerLives(dir string) {
 // once this life has a session: they were needed to prove those lives' ends,
 // and that is done.
 func (n *Node) tidy(ctx context.Context, p *parts) {
-	for p.agent.Status().Session == "" {
-		select {
-		case <-ctx.Done():
-			return
-		case <-p.agent.Changed():
-		}
+	if !p.awaitSession(ctx) {
+		return
 	}
 	own := p.groups.Path()
 	old, _ := filepath.Glob(filepath.Join(filepath.Dir(own), groupsPrefix+"*"))

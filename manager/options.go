@@ -28,7 +28,8 @@ type Options struct {
 	Cluster string // default: "default"
 	Config  *Config
 	Cookie  Cookie
-	Hidden  bool // never a candidate, never in a barrier (erl -hidden)
+	Also    Cookie // nodes and clients of this cookie are accepted too, while one is replaced by the other
+	Hidden  bool   // never a candidate, never in a barrier (erl -hidden)
 
 	// Apps are the apps of this program, made anew for each start. An app of
 	// the configuration that is not here needs a command.
@@ -40,6 +41,18 @@ type Options struct {
 	// voters of the configuration.
 	Server string
 	Creds  string
+
+	// Access is what else an external NATS asks for: keys, user and password, TLS
+	// files. If neither it nor Creds nor the URL says who we are, the key that
+	// follows from the cookie is shown, of which the server may know the public
+	// half.
+	Access Access
+
+	// JetStream is the prefix of JetStream's API on an external NATS, where it
+	// is not the usual one: that of the domain D is "$JS.D.API". InboxPrefix is
+	// where replies go, where it is not _INBOX.
+	JetStream   string
+	InboxPrefix string
 
 	DataDir       string // default: $XDG_STATE_HOME/regent/NAME
 	Listen        string // what the client port binds; default: its address in the port map

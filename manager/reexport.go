@@ -27,6 +27,8 @@ type (
 	Config = config.Config
 	// Cookie is the secret that all nodes of a cluster share.
 	Cookie = cred.Cookie
+	// Access is how to show an external NATS who we are.
+	Access = cred.Access
 	// NodeName is name@host (OTP: node()).
 	NodeName = node.Name
 	// App is the name of an app (OTP: the application's atom).

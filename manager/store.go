@@ -61,6 +61,12 @@ func (s *store) open(ctx context.Context, deliver func(policy.View)) error {
 	}
 	ledger, err := kv.OpenLedger(ctx, b)
 	if err != nil {
+		if ctx.Err() == nil && s.fatal != nil {
+			if left := b.Abandon(ctx); left != nil {
+				s.log.Warn("the bucket that was just made is left behind", "bucket", b.Bucket(), "err", left)
+			}
+			s.fatal(err)
+		}
 		return err
 	}
 	s.opened.Store(&opened{b, ledger})

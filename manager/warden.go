@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"slices"
 	"time"
 
@@ -48,8 +47,12 @@ const (
 type reach struct {
 	URLs    []string `json:"urls"`              // the agent's own server last: it dies with the agent
 	Derived string   `json:"derived,omitempty"` // of the cookie, where the servers are the nodes'
-	Creds   string   `json:"creds,omitempty"`   // file
-	User    string   `json:"user,omitempty"`    // user:password or token, as in a URL
+	Also    string   `json:"also,omitempty"`    // likewise, of the cookie that is accepted too
+	NKey    string   `json:"nkey,omitempty"`    // likewise, where they know the key that follows from it
+	Access  Access   `json:"access"`            // for servers of somebody else
+
+	JetStream   string `json:"jetstream,omitempty"`
+	InboxPrefix string `json:"inbox,omitempty"`
 }
 
 // openWarden starts the node's second process.
@@ -58,15 +61,18 @@ func (p *parts) openWarden() error {
 	if n.opts.Shared || n.opts.Warden == WardenOff {
 		return nil
 	}
-	r := reach{URLs: slices.Clone(n.plan.clientURLs), Creds: n.opts.Creds}
-	if !n.plan.external {
+	r := reach{URLs: slices.Clone(n.plan.clientURLs), Access: n.plan.login, JetStream: n.opts.JetStream, InboxPrefix: n.opts.InboxPrefix}
+	switch {
+	case !n.plan.external:
 		r.Derived = n.opts.Cookie.Derived()
+		if !n.opts.Also.IsZero() {
+			r.Also = n.opts.Also.Derived()
+		}
 		if n.plan.voter {
 			r.URLs = append(r.URLs[1:], r.URLs[0])
 		}
-	}
-	if n.plan.login != nil {
-		r.User = n.plan.login.String()
+	case p.cookieKey:
+		r.NKey = n.opts.Cookie.Derived()
 	}
 	text, err := json.Marshal(r)
 	if err != nil {
@@ -105,12 +111,13 @@ func (p *parts) cradle() osproc.Cradle {
 
 // certifier is a warden's way to the records.
 type certifier struct {
-	life warden.Life
-	log  *slog.Logger
-	stop context.CancelFunc
-	open chan *records // one, when it is there
-	sent time.Duration // when a certificate was sent first; 0: none was
-	cert *kv.Event     // what this process certified; nil: nothing
+	life      warden.Life
+	jetStream string // prefix of its API, "" for the usual one
+	log       *slog.Logger
+	stop      context.CancelFunc
+	open      chan *records // one, when it is there
+	sent      time.Duration // when a certificate was sent first; 0: none was
+	cert      *kv.Event     // what this process certified; nil: nothing
 }
 
 // records are a connection and what is reached through it.
@@ -130,29 +137,39 @@ func newCertifier(l warden.Life, log *slog.Logger) (*certifier, error) {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	c := &certifier{life: l, log: log, stop: stop, open: make(chan *records, 1)}
-	go c.connect(ctx, bus.Options{URLs: r.URLs, Name: string(l.Node) + " warden", Login: login})
+	c := &certifier{life: l, jetStream: r.JetStream, log: log, stop: stop, open: make(chan *records, 1)}
+	go c.connect(ctx, bus.Options{URLs: r.URLs, Name: string(l.Node) + " warden", Login: login, InboxPrefix: r.InboxPrefix})
 	return c, nil
 }
 
 func (r *reach) login(l warden.Life) ([]nats.Option, error) {
 	switch {
 	case r.Derived != "":
-		a, err := cred.FromDerived(r.Derived, l.Cluster)
+		a, err := r.authority(l.Cluster)
 		if err != nil {
 			return nil, err
 		}
 		return a.ConnOptions(cred.App, string(l.Node))
-	case r.Creds != "":
-		return []nats.Option{nats.UserCredentials(r.Creds)}, nil
-	case r.User != "":
-		u, err := url.Parse("nats://" + r.User + "@host")
+	case r.NKey != "":
+		a, err := cred.FromDerived(r.NKey, l.Cluster)
 		if err != nil {
-			return nil, fmt.Errorf("what the agent says of its user: %w", err)
+			return nil, err
 		}
-		return []nats.Option{urlLogin(u.User)}, nil
+		return withKey(r.Access, a)
 	}
-	return nil, nil
+	return r.Access.Options()
+}
+
+func (r *reach) authority(cluster string) (*cred.Authority, error) {
+	a, err := cred.FromDerived(r.Derived, cluster)
+	if err != nil || r.Also == "" {
+		return a, err
+	}
+	other, err := cred.FromDerived(r.Also, cluster)
+	if err != nil {
+		return nil, err
+	}
+	return a.Accepting(other), nil
 }
 
 // connectAgain is the pause after an attempt that failed: the agent may be the
@@ -177,7 +194,7 @@ func (c *certifier) tryConnect(ctx context.Context, o bus.Options) (*records, er
 	if err != nil {
 		return nil, err
 	}
-	store, err := kv.Bind(ctx, conn.NATS(), kv.Options{Cluster: c.life.Cluster, Node: string(c.life.Node)})
+	store, err := kv.Bind(ctx, conn.NATS(), kv.Options{Cluster: c.life.Cluster, Node: string(c.life.Node), APIPrefix: c.jetStream})
 	if err != nil {
 		conn.Close()
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 
 	"github.com/nats-io/nkeys"
 	"golang.org/x/crypto/argon2"
@@ -53,8 +54,9 @@ type Authority struct {
 	fingerprint string
 	identity    Identity
 	ca          *x509.Certificate
-	pool        *x509.CertPool // of ca alone
+	pool        *x509.CertPool // of ca, and of what is accepted too
 	keys        func() *keys   // a function for the reason given at Cookie
+	also        []*Authority   // see Accepting
 }
 
 type keys struct {
@@ -148,6 +150,28 @@ func public(kp nkeys.KeyPair) string {
 		panic(fmt.Sprintf("cred: public key: %v", err)) // only after Wipe
 	}
 	return s
+}
+
+// Accepting is a that accepts those of another cookie too, as nodes and as
+// clients, while one cookie is replaced by the other. What it shows is its own.
+func (a *Authority) Accepting(other *Authority) *Authority {
+	b := *a
+	b.also = append(slices.Clone(a.also), other)
+	b.pool = x509.NewCertPool()
+	b.pool.AddCert(a.ca)
+	for _, o := range b.also {
+		b.pool.AddCert(o.ca)
+	}
+	return &b
+}
+
+// Fingerprints are those of the cookies that a accepts, its own first.
+func (a *Authority) Fingerprints() []string {
+	all := []string{a.fingerprint}
+	for _, o := range a.also {
+		all = append(all, o.fingerprint)
+	}
+	return all
 }
 
 // Cluster is the cluster's name.

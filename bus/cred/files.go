@@ -14,6 +14,7 @@ const (
 	FileCA    = "ca"
 	FileCert  = "cert"
 	FileKey   = "key"
+	FileNKey  = "nkey" // of WriteNKey
 )
 
 // file is a file to write.

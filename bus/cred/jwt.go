@@ -41,8 +41,10 @@ func (a *Authority) accountJWT(u User) (string, error) {
 			Streams: jwt.NoLimit, Consumer: jwt.NoLimit, MaxAckPending: jwt.NoLimit,
 		}
 	}
-	if signer := public(a.keys().accounts[u]); signer != claims.Subject {
-		claims.SigningKeys.Add(signer)
+	for _, who := range append([]*Authority{a}, a.also...) {
+		if signer := public(who.keys().accounts[u]); signer != claims.Subject {
+			claims.SigningKeys.Add(signer)
+		}
 	}
 	return claims.Encode(a.keys().operator)
 }

@@ -134,7 +134,14 @@ func (a *Authority) TLSConfig(leaf tls.Certificate) *tls.Config {
 }
 
 // CA is the PEM of the CA certificate, the same bytes in every process.
-func (a *Authority) CA() []byte { return pemBlock("CERTIFICATE", a.ca.Raw) }
+// Where another cookie is accepted too, its CA follows.
+func (a *Authority) CA() []byte {
+	text := pemBlock("CERTIFICATE", a.ca.Raw)
+	for _, o := range a.also {
+		text = append(text, pemBlock("CERTIFICATE", o.ca.Raw)...)
+	}
+	return text
+}
 
 func pemBlock(kind string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})

@@ -234,7 +234,7 @@ func TestStartAll(t *testing.T) {
 		t.Errorf("exit %d, %q", code, errOut)
 	}
 	code, _, errOut = c.regent(t, "start", "nope", "--all")
-	if code != 1 || errOut != "regent: unknown app: nope\nhint: "+hintNotLoaded+"\n" {
+	if code != 1 || errOut != "regent: not loaded: unknown app nope\nhint: "+hintNotLoaded+"\n" {
 		t.Errorf("exit %d, %q", code, errOut)
 	}
 }
@@ -263,7 +263,7 @@ func TestRefusalsHaveTheirExitCodes(t *testing.T) {
 		text string
 	}{
 		{refuse(machine.RefuseNotStarted), 1, "regent: stop on node1@lxw: not started: myapp\n"},
-		{refuse(machine.RefuseUnknownApp), 1, "regent: stop on node1@lxw: unknown app: myapp\nhint: " + hintNotLoaded + "\n"},
+		{refuse(machine.RefuseNotLoaded), 1, "regent: stop on node1@lxw: not loaded: myapp\nhint: " + hintNotLoaded + "\n"},
 		{refuse(machine.RefuseBadType), 2, "regent: stop on node1@lxw: bad type: myapp\n"},
 		{&service.Error{Code: service.CodeInternal, Description: "oops"}, 1, "regent: stop on node1@lxw: oops\n"},
 	} {
@@ -351,7 +351,7 @@ func TestNodeFileLeadsToTheCluster(t *testing.T) {
 	}
 	t.Setenv("REGENT_COOKIE", "a cookie of this test")
 	code, out, errOut := c.regent(t, "status")
-	if code != 0 || !strings.HasPrefix(out, "cluster default") || errOut != "regent: warning: the server has no TLS and gets no credentials\n" {
+	if code != 0 || !strings.HasPrefix(out, "cluster default") || errOut != "regent: warning: the server gets no credentials: it does not ask for the cookie's key\n" {
 		t.Errorf("exit %d, %q, %q", code, out, errOut)
 	}
 }
@@ -374,7 +374,7 @@ func TestRefusedCredentials(t *testing.T) {
 	if code, _, errOut := c.regent(t, "status"); code != 4 || !strings.HasPrefix(errOut, "regent: connect: refused by the NATS server: ") {
 		t.Errorf("exit %d, %q", code, errOut)
 	}
-	if code, _, errOut := c.regent(t, "status", "--creds", "missing"); code != 2 || !strings.HasPrefix(errOut, "regent: --creds: ") {
+	if code, _, errOut := c.regent(t, "status", "--creds", "missing"); code != 2 || !strings.HasPrefix(errOut, "regent: invalid credentials: credentials file missing: ") {
 		t.Errorf("no credentials file: exit %d, %q", code, errOut)
 	}
 }

@@ -94,6 +94,7 @@ func commandLines(where, text string) (lines []typed) {
 // behind two spaces is a remark, which may name more flags.
 func (l typed) parse() error {
 	text, remark, _ := strings.Cut(l.text, "  ")
+	text, _, _ = strings.Cut(text, " >") // where it goes is the shell's
 	cmd, rest, err := newRoot().Find(words(text)[1:])
 	if err != nil {
 		return err

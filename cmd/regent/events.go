@@ -149,14 +149,7 @@ func eventsError(ctx context.Context, follow bool, err error) error {
 	if err == nil || follow && ctx.Err() != nil {
 		return nil
 	}
-	e := &ExitError{Code: exitFailed, What: "events", Err: err, Hint: kv.Hint(err)}
-	switch {
-	case transient(err), errors.Is(err, kv.ErrNoBucket), errors.Is(err, errNoQuorum), errors.Is(err, context.DeadlineExceeded):
-		e.Code = exitNoCluster
-	case errors.Is(err, kv.ErrNoRights):
-		e.Code = exitRefused
-	}
-	return e
+	return keeperError("events", err)
 }
 
 func (f *eventFlags) print(w io.Writer, e kv.Event) error {

@@ -73,7 +73,7 @@ applications do, for any program. NATS is inside.`,
 	add(groupNode, newNode(), newErl(), newDemo())
 	add(groupApps, newStart(), newStop(), newTakeover(), newPermit())
 	add(groupLook, newStatus(), newNodes(), newApps(), newWhy(), newEvents(), newVerify())
-	add(groupSetup, newConfig(), newCookie(), newVersion())
+	add(groupSetup, newDoctor(), newConfig(), newCookie(), newBackup(), newRestore(), newVersion())
 	root.AddCommand(newDemoApp())
 	return root
 }

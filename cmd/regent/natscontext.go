@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,6 +47,45 @@ func configHome() (string, error) {
 	return filepath.Join(home, ".config"), nil
 }
 
+// contextPath is the file of a context: by its name, or by its absolute path.
+func contextPath(name string) (string, error) {
+	if filepath.IsAbs(name) {
+		return name, nil
+	}
+	if strings.Contains(name, "..") || strings.ContainsAny(name, `/\`) {
+		return "", errors.New("not the name of a context")
+	}
+	config, err := configHome()
+	return filepath.Join(config, "nats", "context", name+".json"), err
+}
+
+// loadContext reads a context as the nats CLI and orbit.go/natscontext do.
+// Paths in it are complete.
+func loadContext(name string) (natscontext.Settings, error) {
+	path, err := contextPath(name)
+	if err != nil {
+		return natscontext.Settings{}, err
+	}
+	s, err := readContext(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return s, fmt.Errorf("no such context: there is no %s", path)
+	case err != nil:
+		return s, fmt.Errorf("%s: %w", path, err)
+	}
+	s.Creds = os.ExpandEnv(s.Creds)
+	for _, file := range []*string{&s.Creds, &s.NKey, &s.CA, &s.Cert, &s.Key} {
+		if rest, ok := strings.CutPrefix(*file, "~/"); ok {
+			home, err := os.UserHomeDir()
+			if err != nil {
+				return s, err
+			}
+			*file = filepath.Join(home, rest)
+		}
+	}
+	return s, nil
+}
+
 func readContext(path string) (natscontext.Settings, error) {
 	var s natscontext.Settings
 	text, err := os.ReadFile(path)
@@ -54,15 +95,19 @@ func readContext(path string) (natscontext.Settings, error) {
 	return s, json.Unmarshal(text, &s)
 }
 
-// write makes the context, whole or not at all.
-func (c natsContext) write(description, url string) error {
-	text, err := json.MarshalIndent(natscontext.Settings{
-		Description: description, URL: url,
-		Creds: filepath.Join(c.secrets, cred.FileCreds),
-		CA:    filepath.Join(c.secrets, cred.FileCA),
-		Cert:  filepath.Join(c.secrets, cred.FileCert),
-		Key:   filepath.Join(c.secrets, cred.FileKey),
-	}, "", "  ")
+// write makes the context, whole or not at all. With withKey the secret is an
+// nkey, for servers that are not the nodes'.
+func (c natsContext) write(description, url string, withKey bool, ca string) error {
+	s := natscontext.Settings{Description: description, URL: url}
+	if withKey {
+		s.NKey, s.CA = filepath.Join(c.secrets, cred.FileNKey), ca
+	} else {
+		s.Creds = filepath.Join(c.secrets, cred.FileCreds)
+		s.CA = filepath.Join(c.secrets, cred.FileCA)
+		s.Cert = filepath.Join(c.secrets, cred.FileCert)
+		s.Key = filepath.Join(c.secrets, cred.FileKey)
+	}
+	text, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode context: %w", err)
 	}

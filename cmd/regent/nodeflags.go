@@ -22,15 +22,15 @@ type nodeFlags struct {
 	sname, name           string
 	config                []string
 	cluster               string
-	cookieFile            string
+	cookieFile, alsoFile  string
 	insecureCookie        bool
 	hidden                bool
 	data                  string
 	listen, clusterListen string
 	newCluster            bool
 	hosts                 []string
-	server                string
-	creds                 string
+	server, context       string
+	login                 loginFlags
 	warden                string
 	http                  string
 	start                 []string
@@ -45,6 +45,7 @@ func (f *nodeFlags) bind(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.start, "start", nil, "start `APP[:TYPE]` as soon as the node is up; repeatable")
 	fs.StringVar(&f.cluster, "cluster", defaultCluster, "`NAME` of the cluster")
 	fs.StringVar(&f.cookieFile, "cookie-file", "", "cookie `FILE` (default $REGENT_COOKIE_FILE, else ~/.regent.cookie)")
+	fs.StringVar(&f.alsoFile, "also-cookie-file", "", "`FILE` with a cookie that is accepted too, while one is replaced by the other")
 	fs.BoolVar(&f.insecureCookie, "insecure-cookie", false, "accept a cookie that is easy to guess")
 	fs.BoolVar(&f.hidden, "hidden", false, "be a hidden node: in no list of nodes, and in no distributed app")
 	fs.StringVar(&f.data, "data", "", "data `DIR` (default $XDG_STATE_HOME/regent/NODE)")
@@ -53,7 +54,8 @@ func (f *nodeFlags) bind(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.hosts, "host", nil, "`NAME=ADDR`: where a node's host part is found; repeatable")
 	fs.BoolVar(&f.newCluster, "new-cluster", false, "no other node of this cluster runs: don't wait for memories of an older one")
 	fs.StringVar(&f.server, "server", "", "`URL` of an external NATS; none is embedded then")
-	fs.StringVar(&f.creds, "creds", "", "credentials `FILE` for an external NATS")
+	fs.StringVar(&f.context, "context", "", "nats CLI context `NAME` of an external NATS")
+	f.login.bind(fs, "(default: the cookie's key)")
 	fs.StringVar(&f.warden, "warden", string(manager.WardenAuto), "`MODE` of the process that ends what a killed node leaves behind: auto, off or require")
 	fs.StringVar(&f.http, "http", "", "show /metrics, /healthz and /readyz at `HOST:PORT`")
 	fs.StringVar(&f.logFormat, "log-format", "text", "`FORMAT` of the log: text or json")
@@ -65,12 +67,12 @@ const defaultCluster = "default"
 // options checks the flags. Errors are errors of usage.
 func (f *nodeFlags) options(out, errOut io.Writer) (*NodeOptions, error) {
 	o := &NodeOptions{
-		Config: f.config, Cookie: CookieSource{File: f.cookieFile, Insecure: f.insecureCookie},
+		Config: f.config, Cookie: CookieSource{File: f.cookieFile, Insecure: f.insecureCookie}, AlsoCookie: f.alsoFile,
 		Hidden: f.hidden, DataDir: f.data, Listen: f.listen, ClusterListen: f.clusterListen,
-		HTTP: f.http, NewCluster: f.newCluster, Server: f.server, Creds: f.creds,
+		HTTP: f.http, NewCluster: f.newCluster,
 		LogFormat: f.logFormat, Stdout: out, Stderr: errOut,
 	}
-	for _, step := range []func(*NodeOptions) error{f.setName, f.setCluster, f.setDataDir, f.checkAddresses, f.setHosts, f.setStart, f.setWarden, f.setLog} {
+	for _, step := range []func(*NodeOptions) error{f.setName, f.setCluster, f.setDataDir, f.checkAddresses, f.setHosts, f.setStart, f.setWarden, f.setLog, f.setServer} {
 		if err := step(o); err != nil {
 			return nil, usage("node", "%w", err)
 		}

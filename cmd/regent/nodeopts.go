@@ -23,7 +23,9 @@ type NodeOptions struct {
 	Config  []string // files, later ones win
 	Cluster bus.Cluster
 	Cookie  CookieSource
-	Hidden  bool
+
+	AlsoCookie string // file; "": none
+	Hidden     bool
 
 	DataDir       string
 	Listen        string // HOST:PORT for clients; "": from the configuration
@@ -32,12 +34,13 @@ type NodeOptions struct {
 	NewCluster    bool   // no other node of this cluster runs
 	Hosts         []config.Host
 
-	Server string // URL of an external NATS; "": embedded
-	Creds  string // file
-	Warden manager.WardenMode
+	External external // an external NATS; without URL: embedded
+	Warden   manager.WardenMode
 
 	Start []StartReq
 	Eval  []EvalCall
+
+	Params []Param // of erl: over the files
 
 	LogFormat string // text or json
 	LogLevel  slog.Level
@@ -54,7 +57,7 @@ type StartReq struct {
 // Load reads the configuration and checks that this node can belong to it. Its
 // errors are errors of usage, with places in the files.
 func (o *NodeOptions) Load() (*config.Config, error) {
-	c, err := config.Load(os.ReadFile, o.Config...)
+	c, err := loadConfig(o.Config, o.Params)
 	if err != nil {
 		return nil, &ExitError{Code: exitUsage, What: "configuration", Err: err}
 	}

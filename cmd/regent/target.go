@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -23,9 +25,10 @@ import (
 
 // target says which cluster a command talks to, and how to get in.
 type target struct {
-	server, context, creds string
-	cluster                string
-	cookieFile             string
+	server, context string
+	loginFlags
+	cluster    string
+	cookieFile string
 }
 
 func (t *target) bind(cmd *cobra.Command) {
@@ -33,9 +36,9 @@ func (t *target) bind(cmd *cobra.Command) {
 	fs.SortFlags = false
 	fs.StringVar(&t.server, "server", "", "NATS `URL` (default $NATS_URL, else a node on this machine)")
 	fs.StringVar(&t.context, "context", "", "nats CLI context `NAME`")
-	fs.StringVar(&t.creds, "creds", "", "credentials `FILE` (default: made from the cookie)")
 	fs.StringVar(&t.cluster, "cluster", defaultCluster, "`NAME` of the cluster")
 	fs.StringVar(&t.cookieFile, "cookie-file", "", "cookie `FILE` (default $REGENT_COOKIE_FILE, else ~/.regent.cookie)")
+	t.loginFlags.bind(fs, "(default: made from the cookie)")
 }
 
 // reachMax is how long a command looks for somebody who answers.
@@ -57,7 +60,7 @@ func (t *target) dial(ctx context.Context, warn io.Writer) (*link, error) {
 	if err != nil {
 		return nil, usage("--cluster", "%w", err)
 	}
-	l := &link{cluster: cluster}
+	l := &link{cluster: cluster, apiPrefix: t.apiPrefix()}
 	files, listErr := nodefile.List()
 	l.local = slices.DeleteFunc(slices.Clone(files), func(f nodefile.File) bool { return f.Cluster != t.cluster })
 	ctx, cancel := context.WithTimeout(ctx, reachMax)
@@ -99,33 +102,18 @@ func nobodyHere(cluster string, others []nodefile.File, listErr error) error {
 	return e
 }
 
-// dialServers connects with the credentials file, else with those of the
-// cookie. A server without TLS is none of ours: it is asked again without
-// credentials, which never go over a plain connection. A server that was named
-// may do without a cookie.
+// dialServers connects with the login that was given, else with that of the
+// cookie. A server that was named may do without a cookie.
 func (t *target) dialServers(ctx context.Context, l *link, urls []string, named bool, warn io.Writer) error {
-	o := bus.Options{URLs: urls, Name: "regent client"}
-	a, err := t.authority()
-	switch {
-	case t.creds != "":
-		if _, err := os.Stat(t.creds); err != nil {
-			return usage("--creds", "%w", err)
-		}
-		o.Login = []nats.Option{nats.UserCredentials(t.creds)}
-	case err == nil:
-		if o.Login, err = a.ConnOptions(cred.App, o.Name); err != nil {
-			return failed("credentials", err)
-		}
-	case errors.Is(err, fs.ErrNotExist) && named:
-		fmt.Fprintln(warn, "regent: warning: no cookie and no --creds: connecting without credentials")
-	default:
+	given, err := t.given(urls)
+	if err != nil {
 		return err
 	}
-	c, err := bus.Dial(ctx, o)
-	if errors.Is(err, nats.ErrSecureConnWanted) && t.creds == "" {
-		fmt.Fprintln(warn, "regent: warning: the server has no TLS and gets no credentials")
-		o.Login = nil
-		c, err = bus.Dial(ctx, o)
+	var c *bus.Conn
+	if given.Shows() {
+		c, err = t.dialWith(ctx, urls, given)
+	} else {
+		c, err = t.dialCookie(ctx, urls, given, named, warn)
 	}
 	if err != nil {
 		return dialError(err)
@@ -134,10 +122,72 @@ func (t *target) dialServers(ctx context.Context, l *link, urls []string, named 
 	return nil
 }
 
-func (t *target) authority() (*cred.Authority, error) {
-	if t.creds != "" {
-		return nil, nil
+// given is the login of flags and URLs.
+func (t *target) given(urls []string) (cred.Access, error) {
+	l := t.login()
+	for _, addr := range urls {
+		if u, err := url.Parse(addr); err == nil {
+			l = l.WithUserinfo(u.User)
+		}
 	}
+	if err := l.Check(); err != nil {
+		return l, usage("", "%w", err)
+	}
+	return l, nil
+}
+
+const clientName = "regent client"
+
+func (t *target) dialWith(ctx context.Context, urls []string, login cred.Access, more ...nats.Option) (*bus.Conn, error) {
+	opts, err := login.Options()
+	if err != nil {
+		return nil, err
+	}
+	// What stands in a URL is in the login: a key beside it would be one too many.
+	plain := slices.Clone(urls)
+	for i, addr := range plain {
+		if u, err := url.Parse(addr); err == nil && u.User != nil {
+			u.User = nil
+			plain[i] = u.String()
+		}
+	}
+	return bus.Dial(ctx, bus.Options{URLs: plain, Name: clientName, Login: append(opts, more...)})
+}
+
+// dialCookie shows what follows from the cookie: to the nodes' servers, which
+// have its certificates, credentials; to others, which have no TLS or that of
+// --tlsca, its key; and to those that want no key, nothing.
+func (t *target) dialCookie(ctx context.Context, urls []string, given cred.Access, named bool, warn io.Writer) (*bus.Conn, error) {
+	a, err := t.authority()
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && named:
+		fmt.Fprintln(warn, "regent: warning: no cookie and no --creds: connecting without credentials")
+		return t.dialWith(ctx, urls, given)
+	case err != nil:
+		return nil, err
+	}
+	if given == (cred.Access{}) {
+		login, err := a.ConnOptions(cred.App, clientName)
+		if err != nil {
+			return nil, failed("credentials", err)
+		}
+		c, err := bus.Dial(ctx, bus.Options{URLs: urls, Name: clientName, Login: login})
+		if !errors.Is(err, nats.ErrSecureConnWanted) {
+			return c, err
+		}
+	}
+	c, refusal := t.dialWith(ctx, urls, given, a.NKeyOption(cred.App))
+	if !errors.Is(refusal, bus.ErrRefused) {
+		return c, refusal
+	}
+	if c, err = t.dialWith(ctx, urls, given); err != nil {
+		return nil, err
+	}
+	fmt.Fprintln(warn, "regent: warning: the server gets no credentials: it does not ask for the cookie's key")
+	return c, nil
+}
+
+func (t *target) authority() (*cred.Authority, error) {
 	s := CookieSource{File: t.cookieFile, Insecure: true} // its nodes decide what is too weak
 	cookie, err := s.LoadExisting()
 	if err != nil {
@@ -148,34 +198,55 @@ func (t *target) authority() (*cred.Authority, error) {
 }
 
 func dialError(err error) error {
+	if e, ok := errors.AsType[*ExitError](err); ok {
+		return e
+	}
 	e := &ExitError{Code: exitNoCluster, What: "connect", Err: err, Hint: "check that a node runs, or give --server URL"}
 	if errors.Is(err, bus.ErrRefused) {
 		e.Code = exitRefused
-		e.Hint = "use this cluster's cookie (--cookie-file, REGENT_COOKIE_FILE) or credentials (--creds); compare with: regent cookie show"
+		e.Hint = "use this cluster's cookie (--cookie-file, REGENT_COOKIE_FILE) or credentials (--creds, --nkey, --context); compare with: regent cookie show"
 	}
 	return e
 }
 
-// dialContext connects as the nats CLI does.
+// dialContext connects as the nats CLI does. Flags win over what the context
+// says.
 func (t *target) dialContext(l *link) error {
-	opts := []nats.Option{nats.Name("regent client"), nats.Timeout(reachMax)}
-	if t.creds != "" {
-		opts = append(opts, nats.UserCredentials(t.creds))
+	opts := []nats.Option{nats.Name(clientName), nats.Timeout(reachMax)}
+	login := t.login()
+	if err := login.Check(); err != nil {
+		return usage("", "%w", err)
 	}
-	nc, settings, err := natscontext.Connect(t.context, opts...)
+	more, err := login.Options()
+	if err != nil {
+		return usage("", "%w", err)
+	}
+	if _, err := loadContext(t.context); err != nil {
+		return usage("--context "+t.context, "%w", err)
+	}
+	path, err := contextPath(t.context)
+	if err != nil {
+		return usage("--context "+t.context, "%w", err)
+	}
+	nc, settings, err := natscontext.Connect(path, append(opts, more...)...)
 	switch {
-	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
+	case err != nil && bus.Refuses(err):
 		return &ExitError{Code: exitRefused, What: "connect", Err: err, Hint: "check the credentials of nats context " + t.context}
-	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout):
+	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout), isNetError(err):
 		return &ExitError{Code: exitNoCluster, What: "connect", Err: err, Hint: "check the URL of nats context " + t.context}
 	case err != nil:
 		return usage("--context "+t.context, "%w", err)
 	}
-	l.nc, l.close, l.apiPrefix = nc, nc.Close, settings.JSAPIPrefix
-	if settings.JSDomain != "" {
-		l.apiPrefix = "$JS." + settings.JSDomain + ".API"
+	l.nc, l.close = nc, nc.Close
+	if l.apiPrefix == "" {
+		l.apiPrefix = apiPrefixOf(settings)
 	}
 	return nil
+}
+
+func isNetError(err error) bool {
+	_, ok := errors.AsType[net.Error](err)
+	return ok
 }
 
 // localNode is the node that a command means when it names none.

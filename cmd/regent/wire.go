@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/seed7529eb29/regent/bus/cred"
 	"github.com/seed7529eb29/regent/cmd/regent/nodefile"
 	"github.com/seed7529eb29/regent/manager"
 	"github.com/seed7529eb29/regent/manager/machine"
@@ -24,14 +25,20 @@ func runNode(ctx context.Context, o NodeOptions) error {
 	if err != nil {
 		return err
 	}
+	var also cred.Cookie
+	if o.AlsoCookie != "" {
+		if also, err = (CookieSource{File: o.AlsoCookie, Insecure: o.Cookie.Insecure}).LoadExisting(); err != nil {
+			return err
+		}
+	}
 	log := o.Logger()
 	for _, w := range cfg.Warnings {
 		log.Warn("configuration", "at", w.Position.String(), "warning", w.Message)
 	}
 	unsetSecrets()
 	node, err := manager.New(manager.Options{
-		Name: string(o.Name), Cluster: string(o.Cluster), Config: cfg, Cookie: cookie, Hidden: o.Hidden,
-		Server: o.Server, Creds: o.Creds, Warden: o.Warden,
+		Name: string(o.Name), Cluster: string(o.Cluster), Config: cfg, Cookie: cookie, Also: also, Hidden: o.Hidden,
+		Server: o.External.url, Access: o.External.login, JetStream: o.External.apiPrefix, InboxPrefix: o.External.inbox, Warden: o.Warden,
 		HTTP: o.HTTP, DataDir: o.DataDir, Listen: o.Listen, ClusterListen: o.ClusterListen, NewCluster: o.NewCluster,
 		Start: startRequests(o.Start), Version: thisVersion().Version, Logger: log, Output: outputTo(o.Stdout),
 	})

@@ -13,7 +13,10 @@ import (
 var ranBy = map[string]string{
 	"README.md":                   "TestTypedCommands in tests/integration; its make verbs by .ci/run",
 	"docs/quickstart.md":          "TestQuickstart and TestThreeMachines in tests/integration; make build by .ci/run; the Erlang part is README.md's",
-	"docs/operations.md":          "TestTypedCommands in tests/integration",
+	"docs/operations.md":          "TestTypedCommands in tests/integration; changing voters by voters_test.go in tests/external",
+	"docs/deploy.md":              "TestDeploy… in tests/external",
+	"docs/api.md":                 "TestAPI in tests/external",
+	"examples/nodejs/README.md":   "TestNodeJS in tests/external",
 	"docs/ledger.md":              "TestVerify in tests/integration",
 	"docs/nats-cli.md":            "TestTypedCommands and TestNATSCLI in tests/integration",
 	"docs/conformance.md":         "make conformance by .ci/run; its go test lines are .ci/run's with other flags",

@@ -1,6 +1,7 @@
 // Package external tests nodes on somebody else's NATS: real nats-server
 // processes with configuration files as an operator writes them, the real
-// program as nodes, and shell scripts as apps.
+// program as nodes, and shell scripts as apps; and the ways from servers inside
+// the nodes to others, fewer or more.
 //
 // What is tested is what users see: exit codes, the status document, the
 // records in the bucket, and what the apps themselves wrote down, one line for

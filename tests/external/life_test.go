@@ -30,11 +30,11 @@ func TestSingleServer(t *testing.T) {
 }
 
 // TestThreeServers is the same on a cluster with stock raft timers, whose
-// servers are first replaced one after the other. Nothing moves meanwhile: that
-// is what the default lease of twenty seconds is for.
+// servers are first restarted one after the other, then all at once. Nothing
+// moves meanwhile: that is what the default lease of twenty seconds is for.
 func TestThreeServers(t *testing.T) {
 	t.Parallel()
-	servers := startCluster(t)
+	servers := startCluster(t, "")
 	r := newRun(t, urls(servers))
 	r.begin(3, []string{"s1", "s2", "s3"})
 	before, epochs := r.w.starts(), r.sessions()
@@ -42,31 +42,53 @@ func TestThreeServers(t *testing.T) {
 		s.restart()
 		waitAll(servers)
 	}
-	r.w.waitUp(r.nc, "node1")
-	if now := r.w.starts(); !slices.Equal(now, before) || !now[0].alive() {
-		t.Fatalf("a rolling restart moved the app: %v, before %v", now, before)
+	r.unmoved("a rolling restart", before, epochs)
+	for _, s := range servers {
+		s.stop()
 	}
-	if now := r.sessions(); !slices.Equal(now, epochs) {
-		t.Fatalf("a rolling restart ended sessions: %v, before %v", now, epochs)
+	for _, s := range servers {
+		s.boot()
 	}
+	waitAll(servers)
+	r.unmoved("a restart of all", before, epochs)
 	r.killAndReturn(2)
 	r.end()
 }
 
+// unmoved: the same instance runs in the same sessions as before.
+func (r *run3) unmoved(what string, starts []instance, sessions []string) {
+	r.t.Helper()
+	r.w.waitUp(r.nc, "node1")
+	if now := r.w.starts(); !slices.Equal(now, starts) || !now[0].alive() {
+		r.t.Fatalf("%s moved the app: %v, before %v", what, now, starts)
+	}
+	if now := r.sessions(); !slices.Equal(now, sessions) {
+		r.t.Fatalf("%s ended sessions: %v, before %v", what, now, sessions)
+	}
+}
+
 // run3 is three nodes on an external NATS.
 type run3 struct {
-	t     *testing.T
-	w     *world
-	url   string
-	nc    *nats.Conn
-	nodes map[string]*life
+	t      *testing.T
+	w      *world
+	node   []string // flags of nodes
+	client []string // flags of commands
+	nc     *nats.Conn
+	nodes  map[string]*life
 }
 
 func newRun(t *testing.T, url string) *run3 {
 	t.Helper()
-	r := &run3{t: t, w: newWorld(t, "", three...), url: url, nodes: map[string]*life{}, nc: connect(t, url)}
+	return newRunWith(t, newWorld(t, "", three...), connect(t, url), []string{"--server", url}, []string{"--server", url})
+}
+
+// newRunWith has flags of its own for nodes and for commands; nc may do
+// everything.
+func newRunWith(t *testing.T, w *world, nc *nats.Conn, node, client []string) *run3 {
+	t.Helper()
+	r := &run3{t: t, w: w, node: node, client: client, nodes: map[string]*life{}, nc: nc}
 	for _, name := range three {
-		r.nodes[name] = r.w.node(name, "--server", url)
+		r.nodes[name] = r.w.node(name, node...)
 	}
 	r.w.waitUp(r.nc, "node2")
 	return r
@@ -74,7 +96,7 @@ func newRun(t *testing.T, url string) *run3 {
 
 func (r *run3) command(args ...string) string {
 	r.t.Helper()
-	return r.w.must(append(args, "--server", r.url)...)
+	return r.w.must(append(args, r.client...)...)
 }
 
 // begin starts the app and checks what the status document and the records
@@ -82,7 +104,7 @@ func (r *run3) command(args ...string) string {
 func (r *run3) begin(replicas int, leaders []string) {
 	r.t.Helper()
 	r.command("start", app, "--all")
-	first := r.w.waitStart(time.Second, 1, []string{"node1"}, "normal")
+	first := r.w.waitStart(10*time.Second, 1, []string{"node1"}, "normal")
 	var doc status.Document
 	if err := json.Unmarshal([]byte(r.command("status", "--json")), &doc); err != nil {
 		r.t.Fatal(err)
@@ -172,7 +194,7 @@ func (r *run3) killAndReturn(n int) {
 	if took < time.Second {
 		r.t.Errorf("failover after %v, before its Timeout", took)
 	}
-	r.nodes["node1"] = r.w.node("node1", "--server", r.url, "--start", app)
+	r.nodes["node1"] = r.w.node("node1", append([]string{"--start", app}, r.node...)...)
 	r.w.waitStart(30*time.Second, n+1, []string{"node1"}, "takeover")
 }
 

@@ -36,7 +36,7 @@ func TestOpenServer(t *testing.T) {
 func (w *world) lives(n *life, login ...string) {
 	w.t.Helper()
 	w.must(append([]string{"start", app, "--on", n.name + "@lxw"}, login...)...)
-	w.waitStart(time.Second, 1, []string{n.name}, "normal")
+	w.waitStart(10*time.Second, 1, []string{n.name}, "normal")
 	// The cookie gives no rights on somebody else's NATS, and the node's own are
 	// none of the app's business.
 	if told, err := os.ReadFile(w.path("nats.log")); err != nil || len(told) > 0 {
@@ -133,14 +133,24 @@ func TestMistakes(t *testing.T) {
 	w := newWorld(t, "", "node1")
 	token, _, _ := strings.Cut(string(newOperator(t).creds), "-----BEGIN USER NKEY SEED-----")
 	for name, flags := range map[string][]string{
-		"missing credentials": {"--server", "nats://127.0.0.1:1", "--creds", w.path("missing.creds")},
-		"empty credentials":   {"--server", "nats://127.0.0.1:1", "--creds", w.write("empty.creds", "")},
-		"broken credentials":  {"--server", "nats://127.0.0.1:1", "--creds", w.write("broken.creds", "-----BEGIN NATS USER JWT-----\nnonsense\n")},
-		"token without key":   {"--server", "nats://127.0.0.1:1", "--creds", w.write("half.creds", token)},
-		"a directory":         {"--server", "nats://127.0.0.1:1", "--creds", w.dir},
-		"no host":             {"--server", "nats://"},
-		"two logins":          {"--server", "nats://a:b@127.0.0.1:1,nats://c:d@127.0.0.1:2"},
-		"short lease":         {"--server", "nats://127.0.0.1:1", "--config", w.write("short.yaml", "lease: 5s\n")},
+		"missing credentials":  {"--server", "nats://127.0.0.1:1", "--creds", w.path("missing.creds")},
+		"empty credentials":    {"--server", "nats://127.0.0.1:1", "--creds", w.write("empty.creds", "")},
+		"broken credentials":   {"--server", "nats://127.0.0.1:1", "--creds", w.write("broken.creds", "-----BEGIN NATS USER JWT-----\nnonsense\n")},
+		"token without key":    {"--server", "nats://127.0.0.1:1", "--creds", w.write("half.creds", token)},
+		"a directory":          {"--server", "nats://127.0.0.1:1", "--creds", w.dir},
+		"no host":              {"--server", "nats://"},
+		"two logins":           {"--server", "nats://a:b@127.0.0.1:1,nats://c:d@127.0.0.1:2"},
+		"two places":           {"--server", "nats://127.0.0.1:1", "--context", "prod"},
+		"no such context":      {"--context", "prod"},
+		"context of no URL":    {"--context", w.write("nourl.json", `{"creds":""}`)},
+		"context with a proxy": {"--context", w.write("proxy.json", `{"url":"nats://127.0.0.1:1","socks_proxy":"socks://h"}`)},
+		"context of nonsense":  {"--context", w.write("nonsense.json", `nonsense`)},
+		"creds for nobody":     {"--creds", w.write("some.creds", "x")},
+		"key of no user":       {"--server", "nats://127.0.0.1:1", "--nkey", w.write("no.nk", "nonsense")},
+		"TLS key alone":        {"--server", "nats://127.0.0.1:1", "--tlskey", w.write("key.pem", "x")},
+		"no CA":                {"--server", "nats://127.0.0.1:1", "--tlsca", w.write("ca.pem", "x")},
+		"other cookie missing": {"--server", "nats://127.0.0.1:1", "--also-cookie-file", w.path("none")},
+		"short lease":          {"--server", "nats://127.0.0.1:1", "--config", w.write("short.yaml", "lease: 5s\n")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			flags := append([]string{"node", "--sname", "node1@lxw", "--config", w.path("cluster.yaml")}, flags...)

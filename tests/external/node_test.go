@@ -31,6 +31,7 @@ type world struct {
 	dir     string
 	cluster string
 	names   []string
+	config  string // without what servers there are
 }
 
 const app = "myapp"
@@ -54,12 +55,13 @@ func newWorld(t *testing.T, extra string, names ...string) *world {
 	if others := names[1:]; len(others) > 0 {
 		list += ", [" + strings.Join(others, "@lxw, ") + "@lxw]"
 	}
-	w.write("cluster.yaml", fmt.Sprintf(`distributed:
+	w.config = fmt.Sprintf(`distributed:
   - {app: %s, timeout: 1s, nodes: [%s]}
 hosts: {lxw: 127.0.0.1}
 apps:
   %s: {command: [/bin/sh, %s], env: {WORLD: %s}}
-%s`, app, list, app, filepath.Join(w.dir, "app.sh"), w.dir, extra))
+%s`, app, list, app, filepath.Join(w.dir, "app.sh"), w.dir, extra)
+	w.write("cluster.yaml", w.config)
 	w.write("app.sh", script)
 	w.write("app.log", "")
 	w.write("cookie", "external-tests-0123456789-abcdefg\n")
@@ -79,7 +81,7 @@ func (w *world) write(name, text string) string {
 	if err := os.WriteFile(w.path(name), []byte(text), 0o400); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := os.Chmod(w.path(name), map[bool]os.FileMode{true: 0o400, false: 0o600}[name == "cookie"]); err != nil {
+	if err := os.Chmod(w.path(name), map[bool]os.FileMode{true: 0o400, false: 0o600}[name == "cookie" || name == "other"]); err != nil {
 		w.t.Fatal(err)
 	}
 	return w.path(name)
@@ -91,7 +93,7 @@ func (w *world) environ() []string {
 		return slices.ContainsFunc([]string{"REGENT_", "NATS_", "XDG_", "HOME=", "TMPDIR="}, func(p string) bool { return strings.HasPrefix(kv, p) })
 	})
 	return append(env, "REGENT_COOKIE_FILE="+w.path("cookie"), "HOME="+w.dir, "TMPDIR="+w.path("tmp"),
-		"XDG_STATE_HOME="+w.path("state"), "XDG_RUNTIME_DIR="+w.path("run"))
+		"XDG_STATE_HOME="+w.path("state"), "XDG_RUNTIME_DIR="+w.path("run"), "XDG_CONFIG_HOME="+w.path(".config"))
 }
 
 // life is one life of a node, or one command.

@@ -101,13 +101,13 @@ func (s *server) url(login string) string {
 }
 
 // startCluster starts three servers with routes, each with its own port and
-// stock settings.
-func startCluster(t *testing.T) []*server {
+// stock settings, and the given additions to its configuration.
+func startCluster(t *testing.T, additions string) []*server {
 	t.Helper()
 	var servers []*server
 	var routes []string
 	for i := range 3 {
-		s := newServer(t, fmt.Sprintf("s%d", i+1), withJetStream)
+		s := newServer(t, fmt.Sprintf("s%d", i+1), withJetStream+additions)
 		servers = append(servers, s)
 		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", s.route))
 	}
@@ -167,9 +167,11 @@ func ports(t *testing.T, n int) []int {
 
 // operator is what an operator-mode server trusts, made as its owner would.
 type operator struct {
-	conf  string // of the server
-	creds []byte // of a user of an account with JetStream
-	poor  []byte // of a user of an account without
+	conf     string        // of the server
+	account  nkeys.KeyPair // with JetStream
+	creds    []byte        // of a user of it
+	poor     []byte        // of a user of an account without
+	sysCreds []byte        // of a user of the system account
 }
 
 func newOperator(t *testing.T) operator {
@@ -192,18 +194,21 @@ func newOperator(t *testing.T) operator {
 	return operator{
 		conf: fmt.Sprintf("operator: %s\nsystem_account: %s\nresolver: MEMORY\nresolver_preload: {\n%s}\n",
 			encode(t, claims, op), public(t, sys), preload.String()),
-		creds: newCreds(t, app), poor: newCreds(t, poor),
+		account: app, creds: newCreds(t, app, jwt.Permissions{}), poor: newCreds(t, poor, jwt.Permissions{}), sysCreds: newCreds(t, sys, jwt.Permissions{}),
 	}
 }
 
-func newCreds(t *testing.T, account nkeys.KeyPair) []byte {
+// newCreds are those of a new user with these permissions, made as nsc does.
+func newCreds(t *testing.T, account nkeys.KeyPair, may jwt.Permissions) []byte {
 	t.Helper()
 	user := pair(t, nkeys.CreateUser)
 	seed, err := user.Seed()
 	if err != nil {
 		t.Fatal(err)
 	}
-	creds, err := jwt.FormatUserConfig(encode(t, jwt.NewUserClaims(public(t, user)), account), seed)
+	claims := jwt.NewUserClaims(public(t, user))
+	claims.Permissions = may
+	creds, err := jwt.FormatUserConfig(encode(t, claims, account), seed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,13 +253,18 @@ func connect(t *testing.T, url string, opts ...nats.Option) *nats.Conn {
 	return nc
 }
 
-// restart ends a server as its supervisor does, and starts it again.
-func (s *server) restart() {
+// stop ends a server as its supervisor does.
+func (s *server) stop() {
 	s.t.Helper()
 	if err := s.Process.Signal(syscall.SIGTERM); err != nil {
 		s.t.Fatal(err)
 	}
 	<-s.done
+}
+
+func (s *server) restart() {
+	s.t.Helper()
+	s.stop()
 	s.boot()
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/seed7529eb29/regent/manager"
 	"github.com/seed7529eb29/regent/manager/machine"
+	"github.com/seed7529eb29/regent/tests/natscli"
 )
 
 // TestTypedCommands does what README.md says under "By hand", and in that
@@ -22,7 +23,7 @@ import (
 // program, in the order of the pages, with what they print where they show it.
 func TestTypedCommands(t *testing.T) {
 	t.Parallel()
-	d := &documented{cli: &cli{host: newHost(t), nats: natsCLI(t)}}
+	d := &documented{cli: &cli{host: newHost(t), nats: natscli.Path(t)}}
 	d.classic()
 	readme := readPage(t, "../../README.md")
 	for _, args := range readme.commands("By hand") {

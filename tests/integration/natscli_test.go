@@ -3,9 +3,7 @@
 package integration
 
 import (
-	"bytes"
 	"encoding/json"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -14,41 +12,8 @@ import (
 	"time"
 
 	"github.com/seed7529eb29/regent/manager"
+	"github.com/seed7529eb29/regent/tests/natscli"
 )
-
-// The nats CLI that docs/nats-cli.md was written with.
-const (
-	natsPackage = "github.com/nats-io/natscli/nats"
-	natsVersion = "v0.5.1"
-)
-
-// unreachable is what the go command says when there is no module proxy.
-var unreachable = regexp.MustCompile(`dial tcp|no such host|connection refused|i/o timeout|TLS handshake timeout|proxyconnect|network is unreachable|module lookup disabled`)
-
-// natsCLI is the path of the nats CLI, which is built once for all runs, below
-// the user's cache directory.
-func natsCLI(t *testing.T) string {
-	t.Helper()
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		cache = os.TempDir()
-	}
-	dir := filepath.Join(cache, "regent-test", "natscli-"+natsVersion)
-	path := filepath.Join(dir, "nats")
-	if _, err := os.Stat(path); err == nil {
-		return path
-	}
-	install := exec.Command("go", "install", natsPackage+"@"+natsVersion)
-	install.Env = append(os.Environ(), "GOBIN="+dir)
-	out, err := install.CombinedOutput()
-	switch {
-	case err != nil && unreachable.Match(out):
-		t.Skipf("SKIPPED: the nats CLI is not here and can't be fetched: %s", bytes.TrimSpace(out))
-	case err != nil:
-		t.Fatalf("install the nats CLI: %v\n%s", err, out)
-	}
-	return path
-}
 
 // cli is the nats CLI at a context of a cluster.
 type cli struct {
@@ -94,7 +59,7 @@ func (c *cli) matches(what, out string, patterns []string) {
 // TestNATSCLI: the stock nats CLI, with the context that "cookie creds" makes,
 // shows a person what the cluster is and does.
 func TestNATSCLI(t *testing.T) {
-	c := &cli{host: newHost(t), nats: natsCLI(t), context: "regent"}
+	c := &cli{host: newHost(t), nats: natscli.Path(t), context: "regent"}
 	cluster := newCluster(t)
 	cluster.cookie = cookie(t, strings.TrimSpace(c.read("cookie")))
 	for _, name := range []string{"node1", "node2", "node3"} {
@@ -117,10 +82,15 @@ func TestNATSCLI(t *testing.T) {
 	c.shows([]string{"sub", "regent.default.kv.>", "--count", "1"}, `\{"name":"node[123]@lxw","session":`)
 	c.shows([]string{"micro", "ls"}, `regent .* distributed applications: node node[123]@lxw`)
 	c.shows([]string{"micro", "info", "regent"}, `node: node[123]@lxw`, `cluster: default`, `regent\.default\.api\.node[123]=40lxw\.status`)
+	c.shows([]string{"micro", "stats", "regent"}, `(?i)status`)
+	c.shows([]string{"micro", "ping", "regent"}, `regent`)
+	c.shows([]string{"stream", "info", "KV_regent_default"}, `regent\.default\.kv\.>`, `Replicas: 3`)
 	c.requests()
 
 	c.context = "regent-sys"
 	c.shows([]string{"server", "ls"}, `node1@lxw .* default `, `node2@lxw .* default `, `node3@lxw .* default `)
+	c.shows([]string{"server", "report", "jetstream"}, `RAFT Meta Group Information`, `node1@lxw`, `node2@lxw`, `node3@lxw`)
+	c.shows([]string{"server", "report", "connections"}, `node1@lxw`)
 }
 
 // creds makes credentials as a user does.
@@ -176,5 +146,5 @@ func (c *cli) requests() {
 		c.t.Errorf("status of node2@lxw: %+v", doc)
 	}
 	c.shows([]string{"req", "regent.default.api.node1=40lxw.start", `{"app":"myapp"}`}, `"code":409,"error":"already started: myapp"`)
-	c.shows([]string{"req", "regent.default.api.node1=40lxw.stop", `{"app":"nosuchapp"}`}, `"code":404,"error":"unknown app: nosuchapp"`)
+	c.shows([]string{"req", "regent.default.api.node1=40lxw.stop", `{"app":"nosuchapp"}`}, `"code":404,"error":"not loaded: unknown app nosuchapp"`)
 }

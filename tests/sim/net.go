@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/seed7529eb29/regent/manager/machine"
@@ -8,6 +9,7 @@ import (
 
 // sendBeat carries a heartbeat to everybody else, or not.
 func (w *World) sendBeat(a *agent, b machine.Beat) {
+	b.Heard = asSent(b.Heard)
 	if b.Full {
 		a.beat = b
 	} else {
@@ -30,6 +32,16 @@ func (w *World) sendBeat(a *agent, b machine.Beat) {
 			w.carry(a, to, ev)
 		}
 	}
+}
+
+// asSent says which heartbeats were heard by the numbers that their senders gave
+// them.
+func asSent(heard []machine.Echo) []machine.Echo {
+	heard = slices.Clone(heard)
+	for i := range heard {
+		heard[i].N = (heard[i].N + 1) / 2
+	}
+	return heard
 }
 
 // merged is a brief heartbeat as a full one: with what the latest full one said.

@@ -24,7 +24,7 @@ var (
 	flagSeeds    = flag.Int("seeds", 0, "TestSim: how many lives; 0: as many as fit into -duration")
 	flagFrom     = flag.Uint64("from", 1, "TestSim: the first seed")
 	flagKeep     = flag.Bool("keep", false, "TestSim: go on after a failing life, and tell only its violation")
-	flagDuration = flag.Duration("duration", 55*time.Second, "TestSim: begin no life after this much real time")
+	flagDuration = flag.Duration("duration", 45*time.Second, "TestSim: begin no life after this much real time")
 )
 
 // TestMain lets garbage lie longer: a life makes a lot of it.
@@ -94,7 +94,9 @@ func TestSim(t *testing.T) {
 // demandEvents fails a run in which nothing happened.
 func demandEvents(t *testing.T, s *Stats) {
 	t.Helper()
-	for _, n := range []int{s.Faults, s.Starts, s.Failovers, s.Takeovers, s.Restarts, s.Overlaps, s.Freezes, s.Pauses, s.Buckets, s.Expired, s.Certified, s.Closed, s.Fenced, s.Unknown, s.Late, s.Calm, s.Commands, s.Judged} {
+	for _, n := range []int{s.Faults, s.Starts, s.Failovers, s.Takeovers, s.Restarts, s.Overlaps, s.Freezes, s.Pauses, s.Buckets, s.Expired, s.Certified, s.Closed, s.Fenced, s.Unknown, s.Late, s.Calm, s.Commands,
+		s.Wardens, s.Avenged, s.Avengers, s.Certificates, s.Clans, s.Forsaken, s.Leftovers, s.Sleeps, s.Rollbacks, s.Judged,
+	} {
 		if n == 0 {
 			t.Fatalf("something never happened: %+v", *s)
 		}

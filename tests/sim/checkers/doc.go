@@ -19,6 +19,7 @@
 //	I7  nothing starts before the barrier
 //	I8  a session is ended by others only when its right to act is over
 //	I9  that holds for observers with a shorter lease, too
-//	alarm: a node raises the alarm of a double owner only where one epoch was given
-//	    twice, or the epochs of a record went back
+//
+// And a node raises the alarm of a double owner only where one epoch was given
+// twice, the epochs of a record went back, or two may have run as documented.
 package checkers

@@ -20,7 +20,7 @@ type app struct {
 	ranOn    map[node.Name]policy.Epoch    // likewise on each node, which has it on disk whatever becomes of the store
 	ever     map[policy.Epoch]policy.Nonce // allotted, whatever became of the bucket
 	highest  policy.Epoch                  // likewise
-	broken   string                        // why the history of its epochs is not that of one owner at a time; empty: it is
+	broken   string                        // why its history may not be that of one owner at a time; empty: it is
 }
 
 // right is a claim or reservation that an agent knows to have been applied, or
@@ -335,6 +335,7 @@ func (c *Checker) SetBack(cells []policy.Cell) {
 		in := &c.instances[i]
 		if s := c.sessions[in.session]; s != nil && !in.shaken && (s.shaken || !c.apps[in.app].holds(in.session, in.epoch)) {
 			in.shaken, in.until = true, s.until
+			c.apps[in.app].breaks("the store was set back behind an instance")
 		}
 	}
 }
@@ -373,6 +374,7 @@ func (c *Checker) Slept(on func(Life) bool) {
 	for i := range c.instances {
 		if in := &c.instances[i]; on(in.life) {
 			in.excused = true
+			c.apps[in.app].breaks("the host of an instance was paused")
 		}
 	}
 }
@@ -383,6 +385,7 @@ func (c *Checker) Slept(on func(Life) bool) {
 func (c *Checker) Excuse(l Life, run machine.RunID) {
 	if i := c.find(l, run); i >= 0 {
 		c.instances[i].excused = true
+		c.apps[c.instances[i].app].breaks("nobody is left who would end an instance")
 	}
 }
 
@@ -441,23 +444,30 @@ func (c *Checker) appApplied(now *policy.AppRecord) {
 // follow keeps what an alarm is judged by: that a lost bucket makes epochs come
 // again breaks no rule of the store, and is what an alarm is for.
 func (a *app) follow(now *policy.AppRecord) {
-	if now.High < a.highest && a.broken == "" {
-		a.broken = fmt.Sprintf("highest epoch %d after %d", now.High, a.highest)
+	if now.High < a.highest {
+		a.breaks(fmt.Sprintf("highest epoch %d after %d", now.High, a.highest))
 	}
 	a.highest = max(a.highest, now.High)
 	for _, s := range [2]policy.Slot{now.Owner, now.Next} {
 		if s.Epoch == 0 || s.Nonce == "" {
 			continue
 		}
-		if n, ok := a.ever[s.Epoch]; ok && n != s.Nonce && a.broken == "" {
-			a.broken = fmt.Sprintf("epoch %d was given to two claims", s.Epoch)
+		if n, ok := a.ever[s.Epoch]; ok && n != s.Nonce {
+			a.breaks(fmt.Sprintf("epoch %d was given to two claims", s.Epoch))
 		}
 		a.ever[s.Epoch] = s.Nonce
 	}
 }
 
-// Broken reports whether the history of an app's epochs is that of more than one
-// owner at a time, as after the loss of a bucket.
+// breaks notes the first thing after which two may run.
+func (a *app) breaks(why string) {
+	if a.broken == "" {
+		a.broken = why
+	}
+}
+
+// Broken reports whether the history of an app may be that of more than one
+// owner at a time, as after the loss of a bucket or the pause of a host.
 func (c *Checker) Broken(name policy.App) bool {
 	return c.apps[name] != nil && c.apps[name].broken != ""
 }

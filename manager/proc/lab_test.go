@@ -3,6 +3,7 @@ package proc
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -326,3 +327,5 @@ func nothing(t *testing.T, ctx context.Context, self *Self) {
 		t.Errorf("got %T %+v, expected nothing", m, m)
 	}
 }
+
+func slogTo(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }

@@ -243,8 +243,12 @@ func TestGroups(t *testing.T) {
 			if err := self.Join("g"); err != nil {
 				return err
 			}
-			<-release
-			return nil
+			select {
+			case <-release:
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
 		}
 		hand(t, a, func(ctx context.Context, self *Self) {
 			if m := self.MonitorGroup("g"); len(m) != 0 {

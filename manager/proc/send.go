@@ -15,6 +15,14 @@ type Caller interface {
 func (s *System) caller() (*System, *process) { return s, nil }
 func (p *Self) caller() (*System, *process)   { return p.s, p.p }
 
+// mayStill fails for a process that has ended although its function goes on.
+func (p *process) mayStill() error {
+	if p != nil && p.ctx.Err() != nil {
+		return context.Cause(p.ctx)
+	}
+	return nil
+}
+
 func serialOf(p *process) uint64 {
 	if p == nil {
 		return 0
@@ -43,6 +51,9 @@ func (p *Self) Send(ctx context.Context, to Dest, v any) error { return send(ctx
 
 func send(ctx context.Context, by Caller, to Dest, v any) error {
 	s, p := by.caller()
+	if err := p.mayStill(); err != nil {
+		return err
+	}
 	payload, err := s.codecs.encode(v)
 	if err != nil {
 		return err
@@ -113,6 +124,9 @@ func Call[R any](ctx context.Context, by Caller, to Dest, v any) (R, error) {
 // CallPayload is Call without decoding the answer.
 func CallPayload(ctx context.Context, by Caller, to Dest, v any) (Payload, error) {
 	s, p := by.caller()
+	if err := p.mayStill(); err != nil {
+		return Payload{}, err
+	}
 	payload, err := s.codecs.encode(v)
 	if err != nil {
 		return Payload{}, err
@@ -214,6 +228,9 @@ func (p *Self) ask(ctx context.Context, n node.Name, f *frame, args any, before 
 // ask sends a frame that is answered.
 func ask(ctx context.Context, by Caller, n node.Name, f *frame, args any, before func(*conn, uint64, *pending) error) (answer, error) {
 	s, p := by.caller()
+	if err := p.mayStill(); err != nil {
+		return answer{}, err
+	}
 	if err := CheckName(f.name); err != nil {
 		return answer{}, err
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/seed7529eb29/regent/manager/agent"
 	"github.com/seed7529eb29/regent/manager/lastresort"
 	"github.com/seed7529eb29/regent/manager/machine"
+	"github.com/seed7529eb29/regent/manager/proc"
 	"github.com/seed7529eb29/regent/manager/samehost"
 	"github.com/seed7529eb29/regent/manager/warden"
 	"github.com/seed7529eb29/regent/policy"
@@ -55,6 +56,7 @@ type Node struct {
 	mu      sync.Mutex
 	agent   *agent.Agent // nil before the node is connected
 	store   *store
+	procs   *proc.System
 	verdict *Exit // what ends the node from outside the protocol
 
 	connected chan struct{} // closed when agent is there
@@ -129,11 +131,12 @@ func (n *Node) run(ctx context.Context) Exit {
 		return n.exitFor(err)
 	}
 	n.mu.Lock()
-	n.agent, n.store, n.url = parts.agent, parts.store, parts.url
+	n.agent, n.store, n.procs, n.url = parts.agent, parts.store, parts.procs, parts.url
 	if parts.server != nil {
 		n.missing = parts.server.Missing
 	}
 	n.mu.Unlock()
+	stopProcesses := parts.runProcesses()
 	close(n.connected)
 	var watching sync.WaitGroup
 	watch, stop := context.WithCancel(ctx)
@@ -145,6 +148,7 @@ func (n *Node) run(ctx context.Context) Exit {
 	exit := n.explainDigest(parts, parts.agent.Run(ctx))
 	stop()
 	watching.Wait()
+	stopProcesses()
 	return exit
 }
 
@@ -200,6 +204,7 @@ type parts struct {
 	bus    *bus.Bus
 	store  *store
 	agent  *agent.Agent
+	procs  *proc.System
 	url    string
 
 	service *service.Service
@@ -236,6 +241,9 @@ func (p *parts) open(ctx context.Context) error {
 		return err
 	}
 	if err := p.openWarden(); err != nil {
+		return err
+	}
+	if err := p.openProcesses(ctx); err != nil {
 		return err
 	}
 	return p.openAgent(memory, state)
@@ -284,10 +292,11 @@ func (p *parts) stopServer() {
 func (p *parts) peerChanged(name string, up bool) {
 	n := p.node
 	n.mu.Lock()
-	a := n.agent
+	a, procs := n.agent, n.procs
 	n.mu.Unlock()
 	if a != nil && !up {
 		a.Post(machine.Disconnected{Node: node.Name(name)})
+		procs.Lost(node.Name(name))
 	}
 }
 
@@ -405,13 +414,14 @@ func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 	stop, err := p.bus.SubscribeBeats(func(b machine.Beat) {
 		if b, ok := hearing.take(b); ok {
 			a.Post(machine.Heard{Beat: b})
+			p.heard(b)
 		}
 	})
 	if err != nil {
 		return err
 	}
 	p.stops = append(p.stops, stop)
-	if stop, err = p.bus.SubscribeCertificates(func(c machine.Certified) { a.Post(c) }); err != nil {
+	if stop, err = p.bus.SubscribeCertificates(func(c machine.Certified) { a.Post(c); p.procs.Lost(c.Node) }); err != nil {
 		return err
 	}
 	p.stops = append(p.stops, stop)

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/seed7529eb29/regent/policy/node"
 )
 
 // Holder is who has a global name. The zero PID: nobody. Epoch grows with every
@@ -15,6 +13,7 @@ import (
 type Holder struct {
 	PID      PID
 	Epoch    uint64
+	Since    uint64 // a revision at which the holder's node was known to be in this life
 	Revision uint64 // of the record; 0: there is none
 }
 
@@ -23,13 +22,18 @@ type Names interface {
 	// Read returns the present holder.
 	Read(ctx context.Context, name string) (Holder, error)
 
-	// Write makes h the record if its revision is still h.Revision. It reports
-	// whether it did. An error means that the outcome is unknown.
+	// Write makes h the record if its revision is still h.Revision, and sets its
+	// Since. It reports whether it did. ErrNoSession means that nothing was
+	// written; any other error that the outcome is unknown.
 	Write(ctx context.Context, name string, h Holder) (bool, error)
 
-	// Ended reports whether that life of a node is proved to have ended.
-	Ended(ctx context.Context, n node.Name, life Life) (bool, error)
+	// Ended reports whether the life of a holder's node is proved to have ended.
+	Ended(ctx context.Context, h Holder) (bool, error)
 }
+
+// ErrNoSession: the node has no session yet, or none at the moment, and without
+// one nobody could prove the end of its life.
+var ErrNoSession = errors.New("the node has no session")
 
 // ErrNoNames: this system keeps no global names.
 var ErrNoNames = errors.New("no global names here")
@@ -43,8 +47,8 @@ var ErrUnknownOutcome = errors.New("outcome unknown")
 // a process that has ended, and of a node whose life is proved to have ended;
 // a node that is merely silent keeps its names.
 //
-// Errors: ErrName, ErrNameTaken, ErrNoNames, ErrUnknownOutcome, the cause of
-// ctx.
+// Errors: ErrName, ErrNameTaken, ErrNoNames, ErrNoSession, ErrUnknownOutcome, the
+// cause of ctx.
 func (p *Self) RegisterGlobal(ctx context.Context, name string) (epoch uint64, err error) {
 	if err := CheckName(name); err != nil {
 		return 0, err
@@ -61,7 +65,7 @@ func (p *Self) RegisterGlobal(ctx context.Context, name string) (epoch uint64, e
 			return h.Epoch, nil
 		}
 		if !h.PID.IsZero() {
-			alive, err := p.s.seemsAlive(ctx, h.PID)
+			alive, err := p.s.seemsAlive(ctx, h)
 			if err != nil {
 				return 0, err
 			}
@@ -98,6 +102,9 @@ func (s *System) owns(p *process, name string) bool {
 func (s *System) write(ctx context.Context, name string, h Holder) (bool, error) {
 	won, err := s.store.Write(ctx, name, h)
 	for err != nil {
+		if errors.Is(err, ErrNoSession) {
+			return false, fmt.Errorf("global name %s: %w", name, err)
+		}
 		now, readErr := s.store.Read(ctx, name)
 		if readErr == nil && now.Revision != h.Revision {
 			return now.PID == h.PID && now.Epoch == h.Epoch, nil
@@ -135,11 +142,12 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // seemsAlive reports whether a process may still be there: only proof says that
 // it is not.
-func (s *System) seemsAlive(ctx context.Context, pid PID) (bool, error) {
+func (s *System) seemsAlive(ctx context.Context, h Holder) (bool, error) {
+	pid := h.PID
 	if pid.Node == s.self {
 		return pid.Life == s.life && s.processOf(pid.Serial, "") != nil, nil
 	}
-	ended, err := s.store.Ended(ctx, pid.Node, pid.Life)
+	ended, err := s.store.Ended(ctx, h)
 	if err != nil {
 		return true, fmt.Errorf("is %s alive: %w", pid, err)
 	}

@@ -50,10 +50,10 @@ func (m *memoryNames) Write(_ context.Context, name string, h Holder) (bool, err
 	return won, nil
 }
 
-func (m *memoryNames) Ended(_ context.Context, _ node.Name, life Life) (bool, error) {
+func (m *memoryNames) Ended(_ context.Context, h Holder) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.ended[life], nil
+	return m.ended[h.PID.Life], nil
 }
 
 func withNames(m *memoryNames) func(*Options) { return func(o *Options) { o.Names = m } }
@@ -130,8 +130,8 @@ func TestGlobalNameOfDeadProcess(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *fabric) {
 		names := newMemoryNames()
 		a, b := f.start(n1, withNames(names)), f.start(n2, withNames(names))
-		names.records["x"] = Holder{PID{n2, b.life, 777}, 5, 9}
-		names.records["y"] = Holder{PID{n2, "life-of-before", 1}, 5, 9}
+		names.records["x"] = Holder{PID: PID{n2, b.life, 777}, Epoch: 5, Revision: 9}
+		names.records["y"] = Holder{PID: PID{n2, "life-of-before", 1}, Epoch: 5, Revision: 9}
 		hand(t, a, func(ctx context.Context, self *Self) {
 			for _, name := range []string{"x", "y"} {
 				if e, err := self.RegisterGlobal(ctx, name); err != nil || e != 6 {

@@ -1,0 +1,95 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/seed7529eb29/regent/policy/node"
+)
+
+// Limits of the frames that wait for their receiver. Senders wait long before,
+// unless they mean harm; what doesn't fit is dropped, which their receiver
+// notices.
+const (
+	framesMax     = 1 << 20   // messages
+	framesSizeMax = 256 << 20 // bytes
+)
+
+// Messenger carries the frames of processes between nodes: the transport of
+// package manager/proc. It should have a connection of its own: a server that
+// can't get rid of what a node is sent ends that connection, and the lease and
+// the heartbeats must not be on it.
+type Messenger struct {
+	conn    *Conn
+	cluster Cluster
+	self    node.Name
+
+	subjects sync.Map // node.Name → string
+}
+
+// NewMessenger gives node self its place on a connection.
+func NewMessenger(conn *Conn, cluster Cluster, self node.Name) *Messenger {
+	return &Messenger{conn: conn, cluster: cluster, self: self}
+}
+
+// Send hands over a frame for n. It doesn't wait for the network and doesn't
+// keep frame. An error means that nobody gets it.
+func (m *Messenger) Send(n node.Name, frame []byte) error {
+	if err := m.conn.NATS().Publish(m.subject(n), frame); err != nil {
+		return fmt.Errorf("send to %s: %w", n, err)
+	}
+	return nil
+}
+
+// subjectsMax bounds what is remembered: names come from outside.
+const subjectsMax = 4096
+
+func (m *Messenger) subject(n node.Name) string {
+	if s, ok := m.subjects.Load(n); ok {
+		return s.(string)
+	}
+	size := 0
+	m.subjects.Range(func(any, any) bool { size++; return size < subjectsMax })
+	if size >= subjectsMax {
+		m.subjects.Clear()
+	}
+	s := m.cluster.Messages(n)
+	m.subjects.Store(n, s)
+	return s
+}
+
+// Absent reports whether the servers know of nobody under that name. It waits
+// for their answer, at most until ctx ends or for a second.
+func (m *Messenger) Absent(ctx context.Context, n node.Name) bool {
+	ctx, cancel := context.WithTimeout(ctx, probeMax)
+	defer cancel()
+	_, err := m.conn.NATS().RequestWithContext(ctx, m.cluster.Ping(n), nil)
+	return errors.Is(err, nats.ErrNoResponders)
+}
+
+// MaxFrame is the size of the largest frame that the server takes.
+func (m *Messenger) MaxFrame() int { return int(m.conn.NATS().MaxPayload()) }
+
+// Listen calls receive with every frame for this node, one after the other, and
+// returns when the server knows of it. stop returns when receive runs no more.
+func (m *Messenger) Listen(receive func(frame []byte)) (stop func(), err error) {
+	nc := m.conn.NATS()
+	subject := m.cluster.Messages(m.self)
+	sub, err := nc.Subscribe(subject, func(msg *nats.Msg) { receive(msg.Data) })
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to %q: %w", subject, err)
+	}
+	done := make(chan struct{})
+	sub.SetClosedHandler(func(string) { close(done) })
+	if err := errors.Join(sub.SetPendingLimits(framesMax, framesSizeMax), nc.FlushTimeout(probeMax)); err != nil {
+		m.conn.log.Warn("messages", "subject", subject, "cause", err)
+	}
+	return func() {
+		_ = sub.Unsubscribe() // an error: the connection was closed before
+		<-done
+	}, nil
+}

@@ -1,0 +1,202 @@
+package integration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/seed7529eb29/regent/manager"
+	"github.com/seed7529eb29/regent/manager/proc"
+	"github.com/seed7529eb29/regent/policy/node"
+)
+
+// adder is a function for other nodes: it adds what it is sent, and answers
+// calls with the sum.
+func adder(ctx context.Context, self *proc.Self) error {
+	sum := 0
+	for {
+		m, err := self.Receive(ctx)
+		if err != nil {
+			return err
+		}
+		switch m := m.(type) {
+		case proc.Msg:
+			n, err := proc.As[int](m.Payload)
+			if err != nil {
+				return err
+			}
+			sum += n
+		case *proc.Request:
+			m.Reply(sum)
+		}
+	}
+}
+
+// member joins a group and the cluster's name, if it gets it.
+func member(ctx context.Context, self *proc.Self) error {
+	if err := self.Join("team"); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return context.Cause(ctx)
+}
+
+func withFunctions(o *manager.Options) {
+	o.Functions = map[string]proc.Func{"adder": proc.Server(adder), "member": proc.Server(member)}
+}
+
+// inProcess runs f as a process of a node, and waits for it.
+func inProcess(t *testing.T, s *proc.System, f func(ctx context.Context, self *proc.Self) error) {
+	t.Helper()
+	done := make(chan error, 1)
+	if _, err := s.Go(func(ctx context.Context, self *proc.Self) error {
+		err := f(ctx, self)
+		done <- err
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func awaitMessage[M proc.Message](ctx context.Context, self *proc.Self) (M, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	m, err := self.ReceiveIf(ctx, func(m proc.Message) bool { _, ok := m.(M); return ok })
+	if err != nil {
+		var none M
+		return none, fmt.Errorf("%T: %w", none, err)
+	}
+	return m.(M), nil
+}
+
+// TestProcessesOfRealNodes: three nodes with their own servers talk, and are
+// told when one of them goes.
+func TestProcessesOfRealNodes(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	var s []*proc.System
+	for i := range 3 {
+		n := c.boot(fmt.Sprintf("node%d", i+1), withFunctions)
+		defer func() { <-n.Connected() }()
+	}
+	for i := range 3 {
+		n := c.nodes[fmt.Sprintf("node%d", i+1)].n
+		<-n.Connected()
+		s = append(s, n.Processes())
+	}
+	all := []node.Name{"node1@lxw", "node2@lxw", "node3@lxw"}
+	c.eventually("all see all", func() bool {
+		for _, s := range s {
+			if len(s.Nodes(proc.Visible)) != 2 {
+				return false
+			}
+		}
+		return true
+	})
+	ctx := t.Context()
+	for _, from := range s {
+		for _, n := range all {
+			if got, err := proc.Apply[node.Name](ctx, from, n, proc.FunctionNode, nil); err != nil || got != n {
+				t.Errorf("node of %s: %v, %v", n, got, err)
+			}
+		}
+	}
+	inProcess(t, s[0], func(ctx context.Context, self *proc.Self) error {
+		var ref proc.Ref
+		pid, err := self.Spawn(ctx, all[2], "adder", nil, proc.Monitored(&ref))
+		if err != nil {
+			return err
+		}
+		const n = 20_000
+		for i := range n {
+			if err := self.Send(ctx, pid, i%2); err != nil {
+				return err
+			}
+		}
+		if sum, err := proc.Call[int](ctx, self, pid, nil); err != nil || sum != n/2 {
+			t.Errorf("%d of %d, %v", sum, n/2, err)
+		}
+		large := make([]byte, 1<<20)
+		if err := self.Send(ctx, pid, proc.Raw(large)); !errors.Is(err, proc.ErrTooLarge) {
+			t.Errorf("too large: %v", err)
+		}
+		epoch, err := registerName(ctx, self)
+		if err != nil || epoch != 1 {
+			t.Errorf("epoch %d, %v", epoch, err)
+		}
+		if got, err := s[1].WhereisGlobal(ctx, "boss"); err != nil || got != self.PID() {
+			t.Errorf("whereis: %v, %v", got, err)
+		}
+		for i, s := range s {
+			if _, err := s.Spawn(ctx, all[i], "member", nil); err != nil {
+				return err
+			}
+		}
+		c.eventually("three members everywhere", func() bool {
+			return !slices.ContainsFunc(s, func(s *proc.System) bool { return len(s.Members("team")) != 3 })
+		})
+		self.MonitorNodes(proc.Visible, true)
+		c.halt("node3")
+		down, err := awaitMessage[proc.Down](ctx, self)
+		if err != nil || down.Ref != ref || down.Reason != proc.Shutdown && down.Reason != proc.NoConnection {
+			t.Errorf("%+v %v", down, err)
+		}
+		gone, err := awaitMessage[proc.NodeDown](ctx, self)
+		if err != nil || gone.Node != all[2] {
+			t.Errorf("%+v %v", gone, err)
+		}
+		c.eventually("its member is gone", func() bool { return len(s[0].Members("team")) == 2 })
+		if _, err := proc.Call[int](ctx, self, pid, nil); !errors.Is(err, proc.ErrNoConnection) {
+			t.Errorf("call to a node that has ended: %v", err)
+		}
+		c.boot("node3", withFunctions)
+		if up, err := awaitMessage[proc.NodeUp](ctx, self); err != nil || up.Node != all[2] || up.Life == gone.Life {
+			t.Errorf("%+v %v", up, err)
+		}
+		return nil
+	})
+	// Whose process had the name has ended it, and another one may have it.
+	inProcess(t, s[1], func(ctx context.Context, self *proc.Self) error {
+		epoch, err := registerName(ctx, self)
+		if err != nil || epoch != 2 {
+			t.Errorf("epoch %d, %v", epoch, err)
+		}
+		return nil
+	})
+}
+
+// registerName waits for the bucket and for the former holder to give it back.
+func registerName(ctx context.Context, self *proc.Self) (epoch uint64, err error) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if epoch, err = self.RegisterGlobal(ctx, "boss"); err == nil {
+			return epoch, nil
+		}
+	}
+	return 0, err
+}
+
+// TestProcessesWithoutAQuorum: core NATS is all that messages need.
+func TestProcessesWithoutAQuorum(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	n := c.boot("node1", withFunctions)
+	<-n.Connected()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if got, err := proc.Apply[node.Name](ctx, n.Processes(), "node1@lxw", proc.FunctionNode, nil); err != nil || got != "node1@lxw" {
+		t.Errorf("%v, %v", got, err)
+	}
+	begun := time.Now()
+	if _, err := proc.Apply[node.Name](ctx, n.Processes(), "node2@lxw", proc.FunctionNode, nil); !errors.Is(err, proc.ErrNoConnection) {
+		t.Errorf("%v", err)
+	}
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("a node that is not there was given up after %v", took)
+	}
+}

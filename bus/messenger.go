@@ -24,7 +24,7 @@ const (
 // can't get rid of what a node is sent ends that connection, and the lease and
 // the heartbeats must not be on it.
 type Messenger struct {
-	conn    *Conn
+	nc      *nats.Conn
 	cluster Cluster
 	self    node.Name
 
@@ -32,14 +32,14 @@ type Messenger struct {
 }
 
 // NewMessenger gives node self its place on a connection.
-func NewMessenger(conn *Conn, cluster Cluster, self node.Name) *Messenger {
-	return &Messenger{conn: conn, cluster: cluster, self: self}
+func NewMessenger(nc *nats.Conn, cluster Cluster, self node.Name) *Messenger {
+	return &Messenger{nc: nc, cluster: cluster, self: self}
 }
 
 // Send hands over a frame for n. It doesn't wait for the network and doesn't
 // keep frame. An error means that nobody gets it.
 func (m *Messenger) Send(n node.Name, frame []byte) error {
-	if err := m.conn.NATS().Publish(m.subject(n), frame); err != nil {
+	if err := m.nc.Publish(m.subject(n), frame); err != nil {
 		return fmt.Errorf("send to %s: %w", n, err)
 	}
 	return nil
@@ -67,27 +67,26 @@ func (m *Messenger) subject(n node.Name) string {
 func (m *Messenger) Absent(ctx context.Context, n node.Name) bool {
 	ctx, cancel := context.WithTimeout(ctx, probeMax)
 	defer cancel()
-	_, err := m.conn.NATS().RequestWithContext(ctx, m.cluster.Ping(n), nil)
+	_, err := m.nc.RequestWithContext(ctx, m.cluster.Ping(n), nil)
 	return errors.Is(err, nats.ErrNoResponders)
 }
 
 // MaxFrame is the size of the largest frame that the server takes.
-func (m *Messenger) MaxFrame() int { return int(m.conn.NATS().MaxPayload()) }
+func (m *Messenger) MaxFrame() int { return int(m.nc.MaxPayload()) }
 
 // Listen calls receive with every frame for this node, one after the other, and
 // returns when the server knows of it. stop returns when receive runs no more.
 func (m *Messenger) Listen(receive func(frame []byte)) (stop func(), err error) {
-	nc := m.conn.NATS()
 	subject := m.cluster.Messages(m.self)
-	sub, err := nc.Subscribe(subject, func(msg *nats.Msg) { receive(msg.Data) })
+	sub, err := m.nc.Subscribe(subject, func(msg *nats.Msg) { receive(msg.Data) })
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to %q: %w", subject, err)
 	}
 	done := make(chan struct{})
 	sub.SetClosedHandler(func(string) { close(done) })
-	if err := errors.Join(sub.SetPendingLimits(framesMax, framesSizeMax), nc.FlushTimeout(probeMax)); err != nil {
-		m.conn.log.Warn("messages", "subject", subject, "cause", err)
-	}
+	// Limits that are not 0 are accepted; and a server that does not answer now
+	// will know of the subscription before it knows of anything sent later.
+	_, _ = sub.SetPendingLimits(framesMax, framesSizeMax), m.nc.FlushTimeout(probeMax)
 	return func() {
 		_ = sub.Unsubscribe() // an error: the connection was closed before
 		<-done

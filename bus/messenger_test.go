@@ -15,8 +15,8 @@ import (
 func TestMessenger(t *testing.T) {
 	checkLeaks(t)
 	s := startServer(t)
-	a := NewMessenger(dial(t, s), "default", "a@h")
-	b := NewMessenger(dial(t, s), "default", "b@h")
+	a := NewMessenger(dial(t, s).NATS(), "default", "a@h")
+	b := NewMessenger(dial(t, s).NATS(), "default", "b@h")
 	got := make(chan []byte, 1000)
 	stop, err := b.Listen(func(f []byte) { got <- f })
 	if err != nil {
@@ -54,7 +54,7 @@ func TestMessengerAbsence(t *testing.T) {
 	checkLeaks(t)
 	s := startServer(t)
 	conn := dial(t, s)
-	m := NewMessenger(conn, "default", "a@h")
+	m := NewMessenger(conn.NATS(), "default", "a@h")
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	if !m.Absent(ctx, "b@h") {

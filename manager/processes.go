@@ -43,7 +43,7 @@ func (p *parts) openProcesses(ctx context.Context) error {
 		return err
 	}
 	p.stops = append(p.stops, conn.Close)
-	m := bus.NewMessenger(conn, bus.Cluster(n.opts.Cluster), n.plan.self)
+	m := bus.NewMessenger(conn.NATS(), bus.Cluster(n.opts.Cluster), n.plan.self)
 	p.procs, err = proc.New(proc.Options{
 		Node: n.plan.self, Life: proc.Life(p.id), Hidden: n.opts.Hidden, Transport: m,
 		Suspicion: n.plan.lease.Suspicion(), Names: globalNames{p.store}, Logger: n.log,

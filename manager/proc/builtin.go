@@ -4,13 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 )
 
 // Names of what every system has.
 const (
-	FunctionEcho  = "echo"  // returns its argument
-	FunctionNode  = "node"  // returns the node's name
-	FunctionInbox = "inbox" // returns what was sent to the process inbox, oldest first
+	FunctionEcho  = "echo"      // returns its argument
+	FunctionNode  = "node"      // returns the node's name
+	FunctionNames = "functions" // returns the names of the node's functions
+	FunctionInbox = "inbox"     // returns what was sent to the process inbox, oldest first
 	InboxName     = "inbox"
 )
 
@@ -31,6 +34,8 @@ func (s *System) builtIn() {
 	}
 	s.functions[FunctionEcho] = function{echo, s.mailbox}
 	s.functions[FunctionNode] = function{name, s.mailbox}
+	names := func(context.Context, *Self, Payload) (any, error) { return s.functionNames(), nil }
+	s.functions[FunctionNames] = function{names, s.mailbox}
 	s.functions[FunctionInbox] = function{inbox, s.mailbox}
 	p, err := s.newProcess(Mailbox{Messages: inboxMessages, Bytes: 1 << 20, Full: FullDropOld})
 	if err == nil {
@@ -40,6 +45,12 @@ func (s *System) builtIn() {
 		panic(err) // in a system that has nothing yet neither can fail
 	}
 	s.start(p, Server(runInbox), Payload{}, nil)
+}
+
+func (s *System) functionNames() []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Sorted(maps.Keys(s.functions))
 }
 
 // runInbox keeps what was sent, a bounded part of it, until the node ends.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/seed7529eb29/regent/policy"
+	"github.com/seed7529eb29/regent/policy/node"
 )
 
 // Schema is the number that every reply carries.
@@ -21,6 +22,11 @@ const (
 	VerbStop     = "stop"
 	VerbTakeover = "takeover"
 	VerbPermit   = "permit"
+
+	// Of net_kernel: which other nodes the node asked exchanges messages with.
+	VerbAllow      = "allow"
+	VerbConnect    = "connect"
+	VerbDisconnect = "disconnect"
 )
 
 // StatusRequest asks for the cluster as the node sees it; the reply is the
@@ -51,6 +57,21 @@ type TakeoverRequest struct {
 type PermitRequest struct {
 	App       policy.App `json:"app"`
 	Permitted *bool      `json:"permitted"`
+}
+
+// NodeRequest is net_kernel:allow/1, connect_node/1 or disconnect_node/1 on the
+// node asked.
+type NodeRequest struct {
+	Node node.Name `json:"node"`
+}
+
+// Validate checks the name in the request.
+func (r *NodeRequest) Validate() error {
+	if r.Node == "" {
+		return errors.New(`field "node" is missing`)
+	}
+	_, err := node.Parse(string(r.Node))
+	return err
 }
 
 // Validate checks the names in the request.
@@ -109,6 +130,9 @@ func Verbs() []Verb {
 		NewVerb[StopRequest](VerbStop),
 		NewVerb[TakeoverRequest](VerbTakeover),
 		NewVerb[PermitRequest](VerbPermit),
+		NewVerb[NodeRequest](VerbAllow),
+		NewVerb[NodeRequest](VerbConnect),
+		NewVerb[NodeRequest](VerbDisconnect),
 	}
 }
 

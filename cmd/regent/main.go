@@ -74,7 +74,7 @@ applications do, for any program. NATS is inside.`,
 	add(groupNode, newNode(), newErl(), newDemo())
 	add(groupApps, newStart(), newStop(), newTakeover(), newPermit())
 	add(groupLook, newStatus(), newNodes(), newApps(), newWhy(), newEvents())
-	add(groupTalk, newPing(), newRPC(), newSpawn(), newSend(), newRemsh())
+	add(groupTalk, newPing(), newRPC(), newSpawn(), newSend(), newRemsh(), newNet())
 	add(groupSetup, newConfig(), newCookie(), newVersion())
 	root.AddCommand(newDemoApp())
 	return root

@@ -15,7 +15,7 @@ var ranBy = map[string]string{
 	"docs/quickstart.md":          "TestQuickstart and TestThreeMachines in tests/integration; make build by .ci/run; the Erlang part is README.md's",
 	"docs/operations.md":          "TestTypedCommands in tests/integration",
 	"docs/nats-cli.md":            "TestTypedCommands and TestNATSCLI in tests/integration",
-	"docs/messaging.md":           "TestTalk and TestRemsh in tests/integration",
+	"docs/messaging.md":           "TestTalk, TestNet and TestRemsh in tests/integration",
 	"docs/testing.md":             "its make verbs by .ci/run; its go test lines are .ci/run's with other flags",
 	"examples/counter/README.md":  "the example's own test builds and runs it",
 	"examples/embedded/README.md": "the example's own test builds and runs it",

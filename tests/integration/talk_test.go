@@ -102,6 +102,34 @@ func TestTalk(t *testing.T) {
 	}
 }
 
+// TestNet: connect, disconnect and allow, one node's list being nobody else's.
+func TestNet(t *testing.T) {
+	t.Parallel()
+	m := talkers(t)
+	if out := m.prints("net", "connect", "node2@lxw", "--on", "node1@lxw"); out != "node2@lxw connected with node1@lxw" {
+		t.Errorf("connect: %s", out)
+	}
+	if out := m.prints("net", "disconnect", "node2@lxw", "--on", "node1@lxw"); out != "node2@lxw disconnected from node1@lxw" {
+		t.Errorf("disconnect: %s", out)
+	}
+	m.fails(1, []string{"not connected to node2@lxw"}, "net", "disconnect", "node2@lxw", "--on", "node1@lxw")
+	m.fails(1, []string{"node9@lxw is not there"}, "net", "connect", "node9@lxw", "--on", "node1@lxw")
+	m.prints("net", "connect", "node1@lxw", "--on", "node2@lxw") // and back
+	m.prints("net", "disconnect", "node1@lxw", "--on", "node2@lxw")
+	m.prints("net", "allow", "node1@lxw", "--on", "node2@lxw")
+	m.prints("net", "connect", "node1@lxw", "--on", "node2@lxw")
+	m.prints("ping", "node1@lxw")
+	m.fails(1, []string{"disallowed node"}, "ping", "node2@lxw")
+	m.fails(2, nil, "net", "connect", "no-name")
+	m.fails(2, nil, "net", "forget", "node1@lxw")
+	// Apps are not concerned.
+	m.prints("start", "myapp", "--all")
+	if out := m.prints("nodes", "--known"); !strings.Contains(out, "node1@lxw") || !strings.Contains(out, "node2@lxw") {
+		t.Errorf("known: %s", out)
+	}
+	m.fails(2, nil, "nodes", "--known", "--all")
+}
+
 // TestRemsh types into a terminal.
 func TestRemsh(t *testing.T) {
 	t.Parallel()

@@ -2,12 +2,14 @@ package bus
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/seed7529eb29/regent/policy"
 	"github.com/seed7529eb29/regent/policy/node"
 )
 
@@ -69,6 +71,21 @@ func (m *Messenger) Absent(ctx context.Context, n node.Name) bool {
 	defer cancel()
 	_, err := m.nc.RequestWithContext(ctx, m.cluster.Ping(n), nil)
 	return errors.Is(err, nats.ErrNoResponders)
+}
+
+// Agent asks which agent has the name n; empty: nobody answers.
+func (m *Messenger) Agent(ctx context.Context, n node.Name) policy.Nonce {
+	ctx, cancel := context.WithTimeout(ctx, probeMax)
+	defer cancel()
+	msg, err := m.nc.RequestWithContext(ctx, m.cluster.Ping(n), nil)
+	if err != nil {
+		return ""
+	}
+	var p pong
+	if json.Unmarshal(msg.Data, &p) != nil {
+		return ""
+	}
+	return policy.Nonce(p.Agent)
 }
 
 // MaxFrame is the size of the largest frame that the server takes.

@@ -66,6 +66,9 @@ func TestMessengerAbsence(t *testing.T) {
 	}
 	defer stop()
 	eventually(t, "the node is there", func() bool { return !m.Absent(ctx, "b@h") })
+	if a, none := m.Agent(ctx, "b@h"), m.Agent(ctx, "c@h"); a != "agent" || none != "" {
+		t.Errorf("agents: %q, %q", a, none)
+	}
 	conn.Close()
 	if err := m.Send("b@h", nil); err == nil {
 		t.Error("sent without a connection")

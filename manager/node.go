@@ -57,6 +57,7 @@ type Node struct {
 	agent   *agent.Agent // nil before the node is connected
 	store   *store
 	procs   *proc.System
+	router  *router
 	verdict *Exit // what ends the node from outside the protocol
 
 	connected chan struct{} // closed when agent is there
@@ -114,7 +115,7 @@ func (n *Node) Run(ctx context.Context) Exit {
 	exit := n.run(ctx)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.agent, n.missing = nil, nil
+	n.agent, n.missing, n.router = nil, nil, nil
 	if n.verdict != nil {
 		return *n.verdict
 	}
@@ -131,7 +132,8 @@ func (n *Node) run(ctx context.Context) Exit {
 		return n.exitFor(err)
 	}
 	n.mu.Lock()
-	n.agent, n.store, n.procs, n.url = parts.agent, parts.store, parts.procs, parts.url
+	n.agent, n.store, n.url = parts.agent, parts.store, parts.url
+	n.procs, n.router = parts.procs, parts.router
 	if parts.server != nil {
 		n.missing = parts.server.Missing
 	}
@@ -205,6 +207,7 @@ type parts struct {
 	store  *store
 	agent  *agent.Agent
 	procs  *proc.System
+	router *router
 	url    string
 
 	service *service.Service

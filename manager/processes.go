@@ -13,6 +13,7 @@ import (
 	"github.com/seed7529eb29/regent/manager/proc"
 	"github.com/seed7529eb29/regent/manager/status"
 	"github.com/seed7529eb29/regent/policy"
+	"github.com/seed7529eb29/regent/policy/node"
 )
 
 // FunctionApps is what every node has beside the functions of a proc.System: it
@@ -43,9 +44,9 @@ func (p *parts) openProcesses(ctx context.Context) error {
 		return err
 	}
 	p.stops = append(p.stops, conn.Close)
-	m := bus.NewMessenger(conn.NATS(), bus.Cluster(n.opts.Cluster), n.plan.self)
+	r := &router{life: proc.Life(p.id), Messenger: bus.NewMessenger(conn.NATS(), bus.Cluster(n.opts.Cluster), n.plan.self), routes: map[node.Name]*foreignRoute{}}
 	p.procs, err = proc.New(proc.Options{
-		Node: n.plan.self, Life: proc.Life(p.id), Hidden: n.opts.Hidden, Transport: m,
+		Node: n.plan.self, Life: proc.Life(p.id), Hidden: n.opts.Hidden, Transport: r,
 		Suspicion: n.plan.lease.Suspicion(), Names: globalNames{p.store}, Logger: n.log,
 	})
 	if err != nil {
@@ -54,11 +55,13 @@ func (p *parts) openProcesses(ctx context.Context) error {
 	if err := n.register(p.procs); err != nil {
 		return fmt.Errorf("%w: %w", ErrOptions, err)
 	}
-	stop, err := m.Listen(p.procs.Receive)
+	r.deliver = p.procs.Receive
+	stop, err := r.Listen(r.receive)
 	if err != nil {
 		return err
 	}
-	p.stops = append(p.stops, stop)
+	p.router = r
+	p.stops = append(p.stops, stop, r.close)
 	return nil
 }
 

@@ -199,3 +199,65 @@ func TestProcessesWithoutAQuorum(t *testing.T) {
 		t.Errorf("a node that is not there was given up after %v", took)
 	}
 }
+
+// TestCookiePerNode pins: with another cookie nodes don't talk;
+// with the other's cookie set at one of them they do, in both directions, and
+// nothing else crosses.
+func TestCookiePerNode(t *testing.T) {
+	t.Parallel()
+	boot := func(name, secret string) (*cluster, *manager.Node) {
+		c := configuredCluster(t, fmt.Sprintf("distributed: [{app: myapp, timeout: 2s, nodes: [%s@lxw]}]\n", name))
+		c.cookie = cookie(t, secret)
+		n := c.boot(name, withFunctions)
+		<-n.Connected()
+		return c, n
+	}
+	c, a := boot("node1", "the cookie of the first cluster, long enough")
+	other, b := boot("node2", "the cookie of the second cluster, long too")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := proc.Apply[node.Name](ctx, a.Processes(), "node2@lxw", proc.FunctionNode, nil); !errors.Is(err, proc.ErrNoConnection) {
+		t.Errorf("with another cookie: %v", err)
+	}
+	wrong := manager.Foreign{Node: "node2@lxw", Cookie: c.cookie, Server: b.URL()}
+	if err := a.SetCookie(ctx, wrong); err == nil {
+		t.Error("connected with the wrong cookie")
+	}
+	right := wrong
+	right.Cookie = other.cookie
+	if err := a.SetCookie(ctx, right); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // a second call replaces the first
+		for from, to := range map[*manager.Node]node.Name{a: "node2@lxw", b: "node1@lxw"} {
+			if got, err := proc.Apply[node.Name](ctx, from.Processes(), to, proc.FunctionNode, nil); err != nil || got != to {
+				t.Errorf("node of %s: %v, %v", to, got, err)
+			}
+		}
+		a.Processes().Disconnect("node2@lxw")
+		if err := a.SetCookie(ctx, right); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, n := range []*manager.Node{a, b} {
+		doc, err := n.Status(ctx)
+		if err != nil || len(doc.Nodes) != 1 {
+			t.Errorf("%s knows %v, %v", n.Name(), doc.Nodes, err)
+		}
+	}
+	// A node that has the name of one there can't come in.
+	c3, x := boot("node3", "the cookie of the first cluster, long enough")
+	x2, y := configuredCluster(t, "distributed: [{app: myapp, timeout: 2s, nodes: [node3@lxw]}]\n"), right
+	x2.cookie = other.cookie
+	namesake := x2.boot("node3", withFunctions)
+	<-namesake.Connected()
+	y.Node, y.Cookie, y.Server = "node9@lxw", other.cookie, namesake.URL()
+	if err := x.SetCookie(ctx, y); !errors.Is(err, manager.ErrForeignName) {
+		t.Errorf("%s: %v", c3.nodes["node3"].n.Name(), err)
+	}
+	for _, bad := range []manager.Foreign{{}, {Node: "x"}, {Node: "node2@lxw"}, {Node: "node1@lxw", Cookie: other.cookie, Server: b.URL()}, {Node: "node2@lxw", Cookie: other.cookie, Server: b.URL(), Cluster: "a b"}} {
+		if err := a.SetCookie(ctx, bad); !errors.Is(err, manager.ErrForeign) {
+			t.Errorf("%+v: %v", bad.Node, err)
+		}
+	}
+}

@@ -65,8 +65,8 @@ fuzz: ## every fuzz target for FUZZTIME
 # table in docs/benchmarks.md.
 FAILOVERS  ?= 20
 BENCHFLAGS ?=
-bench: ## what a failover costs, beside its parts and Erlang; then single packages
-	go test ./tests/bench -run 'TestFailover$$' -v -count=1 -timeout 30m -failovers=$(FAILOVERS) $(BENCHFLAGS)
+bench: ## what a failover and a message cost, beside its parts and Erlang; then single packages
+	go test ./tests/bench -run 'TestFailover$$|TestMessages$$' -v -count=1 -timeout 30m -failovers=$(FAILOVERS) $(BENCHFLAGS)
 	go test -run '^$$' -bench . -benchmem $$(go list ./... | grep -v /tests/)
 
 clean:

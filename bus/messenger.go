@@ -30,12 +30,13 @@ type Messenger struct {
 	cluster Cluster
 	self    node.Name
 
-	subjects sync.Map // node.Name → string
+	mu       sync.RWMutex
+	subjects map[node.Name]string // those built before
 }
 
 // NewMessenger gives node self its place on a connection.
 func NewMessenger(nc *nats.Conn, cluster Cluster, self node.Name) *Messenger {
-	return &Messenger{nc: nc, cluster: cluster, self: self}
+	return &Messenger{nc: nc, cluster: cluster, self: self, subjects: map[node.Name]string{}}
 }
 
 // Send hands over a frame for n. It doesn't wait for the network and doesn't
@@ -51,16 +52,19 @@ func (m *Messenger) Send(n node.Name, frame []byte) error {
 const subjectsMax = 4096
 
 func (m *Messenger) subject(n node.Name) string {
-	if s, ok := m.subjects.Load(n); ok {
-		return s.(string)
+	m.mu.RLock()
+	s, ok := m.subjects[n]
+	m.mu.RUnlock()
+	if ok {
+		return s
 	}
-	size := 0
-	m.subjects.Range(func(any, any) bool { size++; return size < subjectsMax })
-	if size >= subjectsMax {
-		m.subjects.Clear()
+	s = m.cluster.Messages(n)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.subjects) >= subjectsMax {
+		clear(m.subjects)
 	}
-	s := m.cluster.Messages(n)
-	m.subjects.Store(n, s)
+	m.subjects[n] = s
 	return s
 }
 

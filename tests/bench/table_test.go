@@ -3,7 +3,6 @@
 package bench
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -33,7 +32,7 @@ func (r row) String() string {
 	return fmt.Sprintf("%-60s n %3d   min %7s   median %7s   max %7s ms", r.what, r.n, ms(r.least), ms(r.median), ms(r.max))
 }
 
-// The table stands between these lines of docs/benchmarks.md.
+// The tables stand between lines of docs/benchmarks.md.
 const (
 	tableBegin = "<!-- measured -->\n"
 	tableEnd   = "<!-- end -->\n"
@@ -41,22 +40,29 @@ const (
 
 func writeTable(t *testing.T, rows []row) {
 	t.Helper()
-	const path = "../../docs/benchmarks.md"
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, ok := strings.Cut(string(text), tableBegin)
-	_, after, ok2 := strings.Cut(rest, tableEnd)
-	if !ok || !ok2 {
-		t.Fatal(errors.New("docs/benchmarks.md has no place for the table"))
-	}
 	var b strings.Builder
 	b.WriteString("| what | n | min | median | max |\n|---|---|---|---|---|\n")
 	for _, r := range rows {
 		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s |\n", r.what, r.n, ms(r.least), ms(r.median), ms(r.max))
 	}
-	if err := os.WriteFile(path, []byte(before+tableBegin+b.String()+tableEnd+after), 0o644); err != nil {
+	replaceBetween(t, tableBegin, b.String())
+}
+
+// replaceBetween writes text in place of what stands between begin and the next
+// end.
+func replaceBetween(t *testing.T, begin, text string) {
+	t.Helper()
+	const path = "../../docs/benchmarks.md"
+	doc, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(doc), begin)
+	_, after, ok2 := strings.Cut(rest, tableEnd)
+	if !ok || !ok2 {
+		t.Fatalf("docs/benchmarks.md has no place for the table behind %q", begin)
+	}
+	if err := os.WriteFile(path, []byte(before+begin+text+tableEnd+after), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -24,8 +24,8 @@ const (
 // Limits of what may be on its way over one connection. Senders wait beyond
 // them, so that what arrives faster than it is read stays with who sends it.
 const (
-	windowFrames = 4096
-	windowBytes  = 4 << 20
+	windowFrames = 16384
+	windowBytes  = 8 << 20
 	ackFrames    = windowFrames / 8
 	ackBytes     = windowBytes / 8
 )

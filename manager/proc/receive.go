@@ -53,7 +53,7 @@ func (s *System) onAck(f *frame) {
 	c := s.conn(f.conn)
 	if c == nil || c.node != f.node {
 		s.counts.stale.Add(1)
-		if f.kind == kindProbe && f.node != s.self {
+		if f.kind == kindProbe && f.node != s.self && s.life0.Err() == nil {
 			s.reset(f.node, f.conn, "no such connection")
 		}
 		return

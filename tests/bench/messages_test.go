@@ -177,7 +177,7 @@ func natsSeries(t *testing.T, servers []*embedded.Server) (out []measured) {
 	for _, s := range sizes {
 		payload := make([]byte, s.bytes)
 		got.Store(0)
-		sent, window := int64(0), min(4096, int64(4<<20/s.bytes)) // as regent's: NATS by itself drops what is read too slowly
+		sent, window := int64(0), min(16384, int64(8<<20/s.bytes)) // as regent's: NATS by itself drops what is read too slowly
 		out = append(out, stream(t, "plain nats.go", s.bytes, s.n, func() error {
 			for sent++; sent-got.Load() > window; {
 				time.Sleep(20 * time.Microsecond)
@@ -223,7 +223,13 @@ func benchServer(ctx context.Context, self *proc.Self) error {
 
 func regentSeries(t *testing.T, servers []*embedded.Server) (out []measured) {
 	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
+	var stops []func() // the next series has the same names
+	defer func() {
+		cancel()
+		for _, stop := range stops {
+			stop()
+		}
+	}()
 	system := func(i int) *proc.System {
 		name := manager.NodeName(fmt.Sprintf("n%d@test", i+1))
 		nc := connect(t, servers[i], string(name))
@@ -240,8 +246,9 @@ func regentSeries(t *testing.T, servers []*embedded.Server) (out []measured) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { stop(); pings() })
-		go s.Run(ctx)
+		running := make(chan struct{})
+		go func() { s.Run(ctx); close(running) }()
+		stops = append(stops, func() { <-running; stop(); pings() })
 		return s
 	}
 	a, b := system(0), system(1)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -260,4 +261,94 @@ func TestCookiePerNode(t *testing.T) {
 			t.Errorf("%+v: %v", bad.Node, err)
 		}
 	}
+}
+
+// TestFlood: a node that is sent garbage and more messages than a mailbox holds,
+// as fast as others can, keeps its session and its app, and answers when it is
+// over. The lease is long: whether three nodes in one process get their share
+// of a busy machine is not what is tested.
+func TestFlood(t *testing.T) {
+	t.Parallel()
+	c := configuredCluster(t, `lease: 20s
+sync: {mandatory: [node1@lxw, node2@lxw, node3@lxw], timeout: 20s}
+distributed:
+  - {app: myapp, timeout: 20s, nodes: [node1@lxw, [node2@lxw, node3@lxw]]}
+`)
+	for i := range 3 {
+		c.boot(fmt.Sprintf("node%d", i+1), withFunctions)
+	}
+	c.startOn("myapp", "node1", "node2", "node3")
+	before, err := c.nodes["node2"].n.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	session := sessionOf(before, "node1@lxw")
+	conn := newMallory(t, c).nc
+	from := c.nodes["node2"].n.Processes()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := from.Connect(ctx, "node1@lxw"); err != nil {
+		t.Fatal(err)
+	}
+	flooded, stop := context.WithTimeout(ctx, 4*time.Second)
+	defer stop()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		garbage := make([]byte, 2000)
+		garbage[0], garbage[1] = 1, 7
+		for i := 0; flooded.Err() == nil; i++ {
+			if err := conn.Publish("regent.default.node.node1=40lxw.msg", garbage); err != nil {
+				return // the servers have had enough of this one
+			}
+			if i%100 == 0 {
+				_ = conn.FlushTimeout(time.Second)
+			}
+		}
+	})
+	if err := c.nodes["node1"].n.Processes().Handle("slow", proc.Server(slow), proc.Mailbox{Messages: 10}); err != nil {
+		t.Fatal(err)
+	}
+	pid, err := from.Spawn(ctx, "node1@lxw", "slow", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wg.Go(func() {
+		for flooded.Err() == nil {
+			_ = from.Send(flooded, pid, proc.Raw(make([]byte, 1000))) // a reader that is drowned ends the connection
+		}
+	})
+	wg.Wait()
+	var now manager.ClusterStatus
+	c.eventually("node1 answers as before", func() bool {
+		got, err := proc.Apply[node.Name](ctx, from, "node1@lxw", proc.FunctionNode, nil)
+		if err != nil || got != "node1@lxw" {
+			return false
+		}
+		now, err = c.nodes["node2"].n.Status(ctx)
+		return err == nil
+	})
+	if got := sessionOf(now, "node1@lxw"); got != session || session == "" {
+		t.Errorf("node1 had session %q and has %q", session, got)
+	}
+	if on := c.j.running(); !slices.Equal(on, []string{"node1"}) || len(c.j.of("myapp")) != 1 {
+		t.Errorf("the app runs on %v, after %d events", on, len(c.j.of("myapp")))
+	}
+	if stats := c.nodes["node1"].n.Processes().Stats(); stats.Unreadable+stats.Stale == 0 || stats.Dropped == 0 {
+		t.Errorf("nothing was counted: %+v", stats)
+	}
+}
+
+// slow reads nothing.
+func slow(ctx context.Context, _ *proc.Self) error {
+	<-ctx.Done()
+	return context.Cause(ctx)
+}
+
+func sessionOf(doc manager.ClusterStatus, n node.Name) string {
+	for _, of := range doc.Nodes {
+		if of.Name == n && of.State == manager.NodeUp {
+			return string(of.Session)
+		}
+	}
+	return ""
 }

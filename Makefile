@@ -1,7 +1,7 @@
 # Thin verbs; .ci/run calls the same ones.
 
 .DEFAULT_GOAL := build
-.PHONY: build demo demo-fast test race lint sim teeth fuzz bench clean
+.PHONY: build demo demo-fast test race lint sim teeth conformance fuzz bench chaos chaos-short soak clean
 
 # The version is that of the tag, if there is one; the commit comes from the
 # build information of Go, which only has it where git is content with the
@@ -50,6 +50,10 @@ TOOTH ?=
 teeth: ## is every broken protocol caught? minutes
 	go test ./tests/sim -run 'TestTeeth$$' -v -count=1 -timeout 0 -teeth -tooth='$(TOOTH)'
 
+SCENARIOS ?= *
+conformance: ## scenarios on the machine, on real nodes and, if there is erl, on Erlang's; minutes
+	cd tests/conformance && go test -run 'TestConformance$$' -timeout 30m -conformance='$(SCENARIOS)' $(TESTFLAGS)
+
 # A number of inputs (20000x) rather than a time (30s): where the time ends
 # amid an input, go's fuzzer now and then calls that a failure ("context
 # deadline exceeded").
@@ -62,12 +66,26 @@ fuzz: ## every fuzz target for FUZZTIME
 	done
 
 # Failovers beside Erlang's, if erl is there; BENCHFLAGS=-write updates the
-# table in docs/benchmarks.md.
+# tables in docs/benchmarks.md.
 FAILOVERS  ?= 20
 BENCHFLAGS ?=
-bench: ## what a failover and a message cost, beside its parts and Erlang; then single packages
-	go test ./tests/bench -run 'TestFailover$$|TestMessages$$' -v -count=1 -timeout 30m -failovers=$(FAILOVERS) $(BENCHFLAGS)
+bench: ## what a failover and a message cost, beside their parts and Erlang; then single packages
+	go test ./tests/bench -v -count=1 -timeout 30m -failovers=$(FAILOVERS) $(BENCHFLAGS)
 	go test -run '^$$' -bench . -benchmem $$(go list ./... | grep -v /tests/)
+
+# Root, ip and nft. CHAOSFLAGS=-write replaces the tables in docs/reliability.md;
+# -row=NAME runs one row, -story tells what happened.
+chaos: ## break clusters in every way that one machine can, and judge them
+	go test ./tests/chaos/... -count=1
+	go test ./tests/chaos -run 'TestChaos$$' -v -count=1 -timeout 90m -chaos=all $(CHAOSFLAGS)
+
+chaos-short: ## the rows of CI
+	go test ./tests/chaos -run 'TestChaos$$' -v -count=1 -timeout 15m -chaos=short $(CHAOSFLAGS)
+
+# make soak DURATION=30m SEED=17
+SEED ?= 0
+soak: ## faults at random; a failure prints the seed
+	go test ./tests/chaos -run 'TestSoak$$' -v -count=1 -timeout 0 -soak=$(DURATION) -seed=$(SEED)
 
 clean:
 	rm -rf bin

@@ -45,6 +45,7 @@ const (
 	KindRecord Kind = "kv"    // regent.CLUSTER.kv.PART…
 	KindEvent  Kind = "event" // regent.CLUSTER.event.TYPE.NAME
 	KindCert   Kind = "cert"  // regent.CLUSTER.cert.NODE
+	KindApp    Kind = "app"   // regent.CLUSTER.app.APP.PART…
 )
 
 // ofNode reports whether a node's name follows the kind.
@@ -61,6 +62,8 @@ func (k Kind) parts() (least, most int) {
 		return 1, 1
 	case KindEvent:
 		return 2, 2
+	case KindApp:
+		return 2, partsMax
 	case KindNode, KindRecord:
 		return 1, partsMax
 	}
@@ -75,7 +78,7 @@ const partsMax = 8
 type Subject struct {
 	Kind  Kind
 	Node  node.Name // with KindBeat, KindAPI, KindNode and KindCert
-	Parts []string  // the verb; the path below a node; the key's parts; the event's type and name
+	Parts []string  // the verb; the path below a node; the key's parts; the event's type and name; the app and the path below it
 }
 
 // Subject builds the text of s. It is the inverse of Parse for every s that

@@ -31,6 +31,7 @@ func TestSubjectsBothWays(t *testing.T) {
 		{c.Node("node1@lxw", "proc", "in box"), "regent.default.node.node1=40lxw.proc.in=20box", Subject{KindNode, "node1@lxw", []string{"proc", "in box"}}},
 		{c.Record(string(key.Kind), key.Name), "regent.default.kv." + key.String(), Subject{KindRecord, "", []string{"app", "my@app"}}},
 		{c.Record("config"), "regent.default.kv.config", Subject{KindRecord, "", []string{"config"}}},
+		{c.Subject(Subject{Kind: KindApp, Parts: []string{"my@app", "fence"}}), "regent.default.app.my=40app.fence", Subject{KindApp, "", []string{"my@app", "fence"}}},
 		{c.Event("node_up", "node1@lxw"), "regent.default.event.node_up.node1=40lxw", Subject{KindEvent, "", []string{"node_up", "node1@lxw"}}},
 	} {
 		if tt.built != tt.want {
@@ -66,6 +67,7 @@ func TestSubjectsOfOthersAreRefused(t *testing.T) {
 		"regent.default.kv.>",
 		"regent.default.event.node_up",
 		"regent.default.app.myapp",
+		"regent.default.app.my@app.x",
 		"$SRV.INFO.regent",
 	} {
 		if s, err := testCluster.Parse(subject); !errors.Is(err, ErrSubject) {
@@ -80,6 +82,7 @@ func TestWildcardsCoverTheirKindOnly(t *testing.T) {
 		{c.Beats(), c.Beat("a@b"), c.Ping("a@b")},
 		{c.Records(), c.Record("app", "x"), c.Event("x", "y")},
 		{c.Events(), c.Event("x", "y"), c.Record("app", "x")},
+		{c.AppSubjects("x"), c.Subject(Subject{Kind: KindApp, Parts: []string{"x", "y"}}), c.Subject(Subject{Kind: KindApp, Parts: []string{"xx", "y"}})},
 		{c.Beats(), c.Beat("a@b"), Cluster("other").Beat("a@b")},
 	} {
 		prefix := strings.TrimRight(tt.pattern, "*>")
@@ -91,7 +94,7 @@ func TestWildcardsCoverTheirKindOnly(t *testing.T) {
 
 func TestSubjectRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		kind := rapid.SampledFrom([]Kind{KindBeat, KindAPI, KindNode, KindRecord, KindEvent, KindCert}).Draw(t, "kind")
+		kind := rapid.SampledFrom([]Kind{KindBeat, KindAPI, KindNode, KindRecord, KindEvent, KindCert, KindApp}).Draw(t, "kind")
 		least, most := kind.parts()
 		want := Subject{Kind: kind}
 		if kind.ofNode() {

@@ -3,6 +3,7 @@
 package embedded_test
 
 import (
+	"bufio"
 	"crypto/tls"
 	"math/rand/v2"
 	"net"
@@ -375,5 +376,41 @@ func shout(t *testing.T, addr, text string, config *tls.Config) {
 	_, _ = conn.Write([]byte(text)) // the server may have hung up already
 	for buf := make([]byte, 4096); err == nil; {
 		_, err = conn.Read(buf)
+	}
+}
+
+// TestAppsAreNoServers: whoever may connect as a client only is refused at the
+// port of the routes, where a server's word would count.
+func TestAppsAreNoServers(t *testing.T) {
+	voters := embeddedtest.Voters(t, 3)
+	s := embeddedtest.StartWith(t, voterOptions(t, voters, 0))
+	login, err := s.Authority().NewLogin(cred.Grant{Name: "app", Publish: []string{"x"}, Subscribe: []string{"x"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	node, err := s.Authority().NewLeaf("n2@test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name   string
+		config *tls.Config
+		infoed bool
+	}{
+		{"an app", login.TLS(), false},
+		{"a node", s.Authority().TLSConfig(node), true},
+	} {
+		conn, err := net.Dial("tcp", voters[0].ClusterAddr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		line, err := bufio.NewReader(tls.Client(conn, tc.config)).ReadString('\n')
+		if infoed := strings.HasPrefix(line, "INFO "); infoed != tc.infoed {
+			t.Errorf("%s: heard %q, %v", tc.name, line, err)
+		}
 	}
 }

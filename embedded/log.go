@@ -51,7 +51,7 @@ func (b *bridge) Tracef(format string, v ...any) { b.line(slog.LevelDebug, forma
 // Errorf is called by the server.
 func (b *bridge) Errorf(format string, v ...any) {
 	text := fmt.Sprintf(format, v...)
-	if b.handshake(text) {
+	if b.handshake(text) || b.violation(text) {
 		return
 	}
 	b.log.Log(context.Background(), levelOf(text, slog.LevelError), text)
@@ -125,6 +125,23 @@ func (b *bridge) handshake(text string) bool {
 	}
 	if b.due(from + " " + key) {
 		b.log.Warn("connection refused: other cookie or other cluster", "from", from, "peer", peer, "addr", addr, "cause", cause)
+	}
+	return true
+}
+
+// permissionViolation matches what the server says when a client may not do
+// what it tries.
+var permissionViolation = regexp.MustCompile(`^(\S+) - cid:\d+ - .* - (Publish|Subscription) Violation - (.*)$`)
+
+// violation logs what a client may not do, now and then: an app that tries all
+// the time must not fill the log of its node.
+func (b *bridge) violation(text string) bool {
+	m := permissionViolation.FindStringSubmatch(text)
+	if m == nil {
+		return false
+	}
+	if b.due("violation " + m[1]) {
+		b.log.Warn("a NATS client may not do that", "addr", m[1], "what", strings.ToLower(m[2]), "detail", m[3])
 	}
 	return true
 }

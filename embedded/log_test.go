@@ -60,6 +60,20 @@ func TestRefusedHandshakesAreLoggedOncePerEnd(t *testing.T) {
 	}
 }
 
+// TestViolationsAreLoggedOncePerClient: an app that does all the time what it
+// may not do leaves the log readable.
+func TestViolationsAreLoggedOncePerClient(t *testing.T) {
+	b, out := newTestBridge()
+	for i := range 5 {
+		b.Errorf(`127.0.0.1:51152 - cid:16 - "v1.55.0:go" - "AD4E/regent/jwt:UAER" - Publish Violation - Subject "$KV.x.%d"`, i)
+		b.Errorf(`127.0.0.1:51153 - cid:17 - "v1.55.0:go" - "AD4E/regent/jwt:UAEQ" - Subscription Violation - Subject ">", SID %d`, i)
+	}
+	got := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(got) != 2 || !strings.Contains(got[0], "level=WARN") || !strings.Contains(got[0], "what=publish") || !strings.Contains(got[0], "$KV.x.0") || !strings.Contains(got[1], "what=subscription") {
+		t.Errorf("%d lines:\n%s", len(got), out)
+	}
+}
+
 func TestRefusalsAreForgottenInTheEnd(t *testing.T) {
 	b, _ := newTestBridge()
 	for i := range 3 * refusedMax {

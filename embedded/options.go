@@ -208,7 +208,7 @@ func (o *Options) addCluster(so *server.Options, config *tls.Config) error {
 		Host:          host,
 		Port:          port,
 		Advertise:     o.ClusterAdvertise,
-		TLSConfig:     config,
+		TLSConfig:     routesOnly(config),
 		TLSTimeout:    tlsTimeout.Seconds(),
 		PingInterval:  routePingEvery,
 		MaxPingsOut:   pingsOutMax,
@@ -219,4 +219,19 @@ func (o *Options) addCluster(so *server.Options, config *tls.Config) error {
 		so.Routes = append(so.Routes, &url.URL{Scheme: "nats-route", Host: p.ClusterAddr})
 	}
 	return nil
+}
+
+// errNotAServer refuses at the routes' port who may be a client only: whatever
+// calls itself a server there is believed every word.
+var errNotAServer = errors.New("the certificate is a client's")
+
+func routesOnly(config *tls.Config) *tls.Config {
+	c := config.Clone()
+	c.VerifyConnection = func(cs tls.ConnectionState) error {
+		if !cred.IsServer(cs.PeerCertificates[0]) {
+			return errNotAServer
+		}
+		return nil
+	}
+	return c
 }

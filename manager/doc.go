@@ -21,6 +21,10 @@
 // such a program. One that starts and moves apps by itself waits for Connected
 // first, then calls StartApp, StopApp, Takeover, Permit.
 //
+// What an app writes to can refuse an instance that should have ended by its
+// epoch; docs/fencing.md says when that is needed, and how. Start.NATS lets an
+// app use the cluster's NATS for it, with rights of its own.
+//
 // This package puts the parts together and is the only one below cmd that
 // imports all of them: the pure core (manager/machine) in its loop
 // (manager/agent), the adapters (bus, kv, embedded), the runners (manager/app,

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -209,6 +210,7 @@ type parts struct {
 	procs  *proc.System
 	router *router
 	url    string
+	starts string // directory
 
 	service *service.Service
 	stops   []func() // run in reverse order
@@ -228,6 +230,10 @@ func (p *parts) open(ctx context.Context) error {
 		return err
 	}
 	p.stops = append(p.stops, func() { _ = p.lock.Close() })
+	n.endFormerLives(dir)
+	if err := p.openStarts(dir); err != nil {
+		return err
+	}
 	state := openState(dir)
 	memory, err := state.Load(n.opts.Name)
 	if err != nil {
@@ -403,7 +409,7 @@ func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 		Store:   p.store, Bus: p.bus, Ledger: p.store,
 		Disk:    disk{state, n.opts.Name},
 		Prover:  newProver(l.Renew, n.log),
-		Runners: n.runners(p.ledger(), ready),
+		Runners: p.runners(ready),
 		Clock:   clock{},
 		Last:    p.lastResort(),
 		Logger:  n.log,
@@ -477,8 +483,29 @@ func (clock) Wall() int64          { return time.Now().UnixMilli() }
 
 const groupsPrefix = "groups-"
 
-// tidy removes the lists of process groups of former lives once this life has
-// a session: they were needed to prove those lives' ends, and that is done.
+// formerMax is how long what a former life has left may take to be gone after
+// SIGKILL.
+const formerMax = 2 * time.Second
+
+// endFormerLives ends what former lives of this node have left. Where agent and
+// warden went together nobody else does: their lease has run out since, and
+// others may run these apps by now.
+func (n *Node) endFormerLives(dir string) {
+	lists, _ := filepath.Glob(filepath.Join(dir, groupsPrefix+"*"))
+	for _, list := range lists {
+		killed, err := samehost.EndFormer(list, n.opts.Name, formerMax)
+		if killed > 0 {
+			n.log.Warn("ended processes that a former life has left", "processes", killed)
+		}
+		if err != nil && !errors.Is(err, samehost.ErrNoProof) {
+			n.log.Error("a former life of this node has left processes that can't be ended", "err", err)
+		}
+	}
+}
+
+// tidy removes the lists of process groups of former lives, and their cgroups,
+// once this life has a session: they were needed to prove those lives' ends,
+// and that is done.
 func (n *Node) tidy(ctx context.Context, p *parts) {
 	for p.agent.Status().Session == "" {
 		select {
@@ -491,6 +518,7 @@ func (n *Node) tidy(ctx context.Context, p *parts) {
 	old, _ := filepath.Glob(filepath.Join(filepath.Dir(own), groupsPrefix+"*"))
 	for _, path := range old {
 		if path != own {
+			warden.RemoveCgroups(cgroupName(policy.Nonce(strings.TrimPrefix(filepath.Base(path), groupsPrefix))))
 			_ = os.Remove(path)
 		}
 	}

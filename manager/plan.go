@@ -318,14 +318,18 @@ func (n *Node) nursery(cradle osproc.Cradle) *osproc.Nursery {
 }
 
 // runners gives each app what runs it: the Go program's own, else a command.
-func (n *Node) runners(ledger osproc.Ledger, ready *osproc.Nursery) func(policy.App) (app.Runner, bool) {
-	table := map[policy.App]app.Runner{}
+func (p *parts) runners(ready *osproc.Nursery) func(policy.App) (app.Runner, bool) {
+	n, table := p.node, map[policy.App]app.Runner{}
 	for i := range n.opts.Config.Apps {
 		a := &n.opts.Config.Apps[i]
 		if newApp := n.opts.Apps[string(a.Name)]; newApp != nil {
-			table[a.Name] = app.Go{New: newApp, StopTimeout: a.Stop.Timeout, Abort: n.opts.Abort}
+			r := app.Go{New: newApp, StopTimeout: a.Stop.Timeout, Abort: n.opts.Abort}
+			if !n.plan.external {
+				r.Prepare = p.grantGo
+			}
+			table[a.Name] = r
 		} else if len(a.Command) > 0 {
-			table[a.Name] = n.command(a, ledger, ready)
+			table[a.Name] = p.command(a, ready)
 		}
 	}
 	return func(name policy.App) (app.Runner, bool) {
@@ -334,20 +338,24 @@ func (n *Node) runners(ledger osproc.Ledger, ready *osproc.Nursery) func(policy.
 	}
 }
 
-func (n *Node) command(a *config.App, ledger osproc.Ledger, ready *osproc.Nursery) app.Runner {
-	env := map[string]string{}
+func (p *parts) command(a *config.App, ready *osproc.Nursery) app.Runner {
+	n, env := p.node, map[string]string{}
 	for _, v := range a.Env {
 		env[v.Name] = v.Value
 	}
 	stopSignal, _ := osproc.Signal(a.Stop.Signal) // checked by the configuration; 0 is TERM
-	return &osproc.Runner{
+	r := &osproc.Runner{
 		Command: osproc.Command{
 			Args: a.Command, Env: env, Dir: a.Dir,
 			StopSignal: stopSignal, StopTimeout: a.Stop.Timeout,
 		},
-		Ledger: ledger, Nursery: ready,
+		Ledger: p.ledger(), Nursery: ready, Files: p.starts,
 		Output: func(l osproc.Line) { n.output(Line{App: a.Name, Stderr: l.Stream == osproc.Stderr, Text: l.Text}) },
 	}
+	if !n.plan.external {
+		r.NATS = p.grantFiles
+	}
+	return r
 }
 
 func (n *Node) output(l Line) {

@@ -206,7 +206,7 @@ func TestAppsOfANode(t *testing.T) {
 	if n.args("here") != nil || n.args("other") != nil || n.phases("other") != nil {
 		t.Error("an app without arguments has some")
 	}
-	runner := n.runners(nil, nil)
+	runner := (&parts{node: n}).runners(nil)
 	for name, want := range map[policy.App]bool{"myapp": true, "here": true, "other": false} {
 		if _, ok := runner(name); ok != want {
 			t.Errorf("runner of %s: %t", name, ok)

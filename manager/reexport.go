@@ -19,6 +19,8 @@ type (
 	Application = app.Application
 	// Start is what an instance of an app is told (OTP: Module:start/2).
 	Start = app.Start
+	// NATS is how an instance connects to the cluster's NATS as its app.
+	NATS = app.NATS
 	// RestartType says what an app's end means for its node.
 	RestartType = policy.RestartType
 	// Config is a loaded configuration.

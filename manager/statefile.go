@@ -69,18 +69,27 @@ func (f stateFile) Load(name string) (machine.Memory, error) {
 	return mem, nil
 }
 
-// Save makes mem durable: written, synced, renamed, and the directory synced.
-func (f stateFile) Save(name string, mem machine.Memory) error {
+// encodeState is the content of the file.
+func encodeState(name string, mem machine.Memory) ([]byte, error) {
 	doc := stateDoc{Version: stateVersion, Node: name, Identity: string(mem.Identity), Seq: uint64(mem.Seq), Denied: mem.Denied, Apps: []stateDocApp{}}
 	for _, a := range mem.Apps {
 		doc.Apps = append(doc.Apps, stateDocApp(a))
 	}
 	raw, err := json.MarshalIndent(doc, "", " ")
 	if err != nil {
-		return fmt.Errorf("encode state: %w", err)
+		return nil, fmt.Errorf("encode state: %w", err)
+	}
+	return append(raw, '\n'), nil
+}
+
+// Save makes mem durable: written, synced, renamed, and the directory synced.
+func (f stateFile) Save(name string, mem machine.Memory) error {
+	raw, err := encodeState(name, mem)
+	if err != nil {
+		return err
 	}
 	next := f.path + ".next"
-	if err := writeSynced(next, append(raw, '\n')); err != nil {
+	if err := writeSynced(next, raw); err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}
 	if err := os.Rename(next, f.path); err != nil {

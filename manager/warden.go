@@ -18,6 +18,7 @@ import (
 	"github.com/seed7529eb29/regent/manager/machine"
 	"github.com/seed7529eb29/regent/manager/osproc"
 	"github.com/seed7529eb29/regent/manager/warden"
+	"github.com/seed7529eb29/regent/manager/warden/vigil"
 	"github.com/seed7529eb29/regent/policy"
 )
 
@@ -72,7 +73,7 @@ func (p *parts) openWarden() error {
 	p.warden, err = warden.Start(warden.Options{
 		Life:   warden.Life{Cluster: n.opts.Cluster, Node: n.plan.self, Agent: p.id, TTL: n.plan.lease.TTL, Reach: text},
 		Groups: p.groups, Renew: n.plan.lease.Renew, Late: n.plan.lease.Late, Log: n.log,
-		Required: n.opts.Warden == WardenRequire, Cgroup: "regent-" + string(p.id),
+		Required: n.opts.Warden == WardenRequire, Cgroup: cgroupName(p.id),
 	})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrOptions, err)
@@ -80,6 +81,9 @@ func (p *parts) openWarden() error {
 	p.stops = append(p.stops, p.warden.Close)
 	return nil
 }
+
+// cgroupName is of the directory of one life.
+func cgroupName(agent policy.Nonce) string { return "regent-" + string(agent) }
 
 // ledger is told of every process group before it executes anything.
 func (p *parts) ledger() osproc.Ledger {
@@ -231,17 +235,16 @@ func (c *certifier) attempt(ctx context.Context, r *records) (done bool, err err
 	if err != nil {
 		return false, err
 	}
-	if cell.Node == nil || cell.Node.Agent != c.life.Agent || cell.Node.State != policy.SessionLive {
+	w, over := vigil.Life{Node: c.life.Node, Agent: c.life.Agent, TTL: c.life.TTL}.Certificate(cell)
+	if over {
 		return true, nil
 	}
-	dead := *cell.Node
-	dead.State = policy.SessionDead
-	cell.Node = &dead
-	rev, outcome, err := r.store.CAS(ctx, policy.Write{Cell: cell, Expect: cell.Rev, ID: uuid.NewString()})
+	w.ID = uuid.NewString()
+	rev, outcome, err := r.store.CAS(ctx, w)
 	if outcome != policy.OutcomeOK {
 		return false, err
 	}
-	c.announce(ctx, r, dead, rev)
+	c.announce(ctx, r, *w.Cell.Node, rev)
 	return true, nil
 }
 

@@ -24,7 +24,9 @@
 // first cookie is kept for that.
 //
 // Whoever has the cookie is root of its cluster. The users are different to
-// keep honest programs apart, not to keep attackers out.
+// keep honest programs apart, not to keep attackers out. A [Login] is a user with
+// less: its keys are random, made by a process that has the cookie for one that
+// has not, and there are as many as are asked for.
 //
 // Secrets never print: a Cookie and an Authority show as [redacted] in every
 // format, in slog and in encodings of text.

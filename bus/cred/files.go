@@ -16,6 +16,12 @@ const (
 	FileKey   = "key"
 )
 
+// file is a file to write.
+type file struct {
+	name string
+	data []byte
+}
+
 // WriteCreds writes what any NATS client needs to connect as u to url: the
 // files url, creds, ca, cert and key with mode 0600, in dir, which is made with
 // mode 0700 if it is missing.
@@ -42,10 +48,7 @@ func (a *Authority) writeCreds(dir string, u User, url string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return bare(err)
 	}
-	for _, f := range []struct {
-		name string
-		data []byte
-	}{
+	for _, f := range []file{
 		{FileURL, []byte(url + "\n")},
 		{FileCreds, creds},
 		{FileCA, a.CA()},

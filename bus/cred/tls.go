@@ -56,19 +56,35 @@ func newCA(key ed25519.PrivateKey) (*x509.Certificate, error) {
 // (names or addresses), localhost and the loopback addresses, and states the
 // cluster's identity.
 func (a *Authority) NewLeaf(name string, hosts ...string) (tls.Certificate, error) {
-	pub, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("make key of %s: %w", name, err)
-	}
-	template := &x509.Certificate{
+	template := leafTemplate(name, x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth)
+	template.URIs = []*url.URL{a.identity.uri()}
+	template.DNSNames, template.IPAddresses = subjectNames(hosts)
+	return a.sign(template)
+}
+
+// newClientLeaf makes a certificate that is good for nothing but to connect as a
+// client.
+func (a *Authority) newClientLeaf(name string) (tls.Certificate, error) {
+	return a.sign(leafTemplate(name, x509.ExtKeyUsageClientAuth))
+}
+
+func leafTemplate(name string, usage ...x509.ExtKeyUsage) *x509.Certificate {
+	return &x509.Certificate{
 		Subject:     pkix.Name{CommonName: name},
 		NotBefore:   validFrom,
 		NotAfter:    validUntil,
 		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		URIs:        []*url.URL{a.identity.uri()},
+		ExtKeyUsage: usage,
 	}
-	template.DNSNames, template.IPAddresses = subjectNames(hosts)
+}
+
+// sign makes a key and its certificate.
+func (a *Authority) sign(template *x509.Certificate) (tls.Certificate, error) {
+	name := template.Subject.CommonName
+	pub, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("make key of %s: %w", name, err)
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.ca, pub, a.keys().ca)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("make certificate of %s: %w", name, err)
@@ -78,6 +94,12 @@ func (a *Authority) NewLeaf(name string, hosts ...string) (tls.Certificate, erro
 		return tls.Certificate{}, fmt.Errorf("make certificate of %s: %w", name, err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, nil
+}
+
+// IsServer reports whether a verified certificate may be a server's, as all are
+// that NewLeaf made.
+func IsServer(cert *x509.Certificate) bool {
+	return slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
 }
 
 func subjectNames(hosts []string) (names []string, ips []net.IP) {

@@ -407,7 +407,11 @@ func TestWallClockJumpFences(t *testing.T) {
 		}
 		r.clock.wall.Add(int64(time.Minute))
 		i := n.apps.last()
-		<-i.ended
+		select {
+		case <-i.ended:
+		case <-time.After(time.Minute):
+			r.t.Fatal("runs on")
+		}
 		if !errors.Is(i.cause, app.ErrFenced) {
 			r.t.Errorf("ended by %v", i.cause)
 		}

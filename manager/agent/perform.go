@@ -95,7 +95,7 @@ func (n *Agent) startApp(a machine.StartApp) {
 	}
 	s := app.Start{
 		App: a.App, Node: n.Name(), Cluster: n.opts.Cluster, Session: a.Session, Epoch: a.Epoch,
-		Kind: a.Kind, From: a.From, Payload: a.Payload,
+		Kind: a.Kind, From: a.From, Payload: a.Payload, Provisional: a.Provisional,
 	}
 	if n.opts.Args != nil {
 		s.Args = n.opts.Args(a.App)

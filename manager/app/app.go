@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 
@@ -32,6 +33,30 @@ type Start struct {
 	Args    json.RawMessage
 	Phases  []policy.Phase
 	Payload []byte // what the old instance handed over; nil if nothing
+
+	// Provisional is set for an overlapping takeover: the old instance still
+	// owns the app, and Epoch must not reach anybody who compares epochs before
+	// the instance is confirmed (see Confirmer).
+	Provisional bool
+
+	// NATS is how the instance connects to the cluster's NATS, with the rights
+	// of its app; nil where the cluster runs on a NATS of somebody else's.
+	NATS *NATS
+}
+
+// NATS is a way into the cluster's NATS for one app. It may publish and
+// subscribe below regent.CLUSTER.app.APP, and use one stream of its own. With
+// the client library for Go:
+//
+//	nats.Connect(s.NATS.URL, nats.UserJWT(s.NATS.Token, s.NATS.Sign),
+//		nats.Secure(s.NATS.TLS()), nats.CustomInboxPrefix(s.NATS.Inbox))
+type NATS struct {
+	URL    string // servers, with commas between them
+	Inbox  string // prefix of the subjects for replies; no other is allowed
+	Stream string // the one stream that it may make
+	Token  func() (string, error)
+	Sign   func(nonce []byte) ([]byte, error)
+	TLS    func() *tls.Config
 }
 
 // Runner starts instances of one app. Whoever starts one must wait for the end

@@ -49,10 +49,11 @@ type Stopper interface {
 	Stop(ctx context.Context) (payload []byte, err error)
 }
 
-// Confirmer is told that the instance of an overlapping takeover has become the
-// owner. Until then the epoch of its Start must not reach anybody who compares
-// epochs: a takeover that fails would lock the running owner out. It is called
-// beside Run, at most once.
+// Confirmer is told that a provisional instance (Start.Provisional: an
+// overlapping takeover) has become the owner. Until then the epoch of its Start
+// must not reach anybody who compares epochs: a takeover that fails would lock
+// the running owner out. It is called beside Run, at most once; other instances
+// are owners from their start and are not told.
 type Confirmer interface {
 	Confirmed(ctx context.Context)
 }

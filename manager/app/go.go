@@ -19,6 +19,9 @@ type Go struct {
 	New func() Application
 	// StopTimeout bounds a stop, from Stop to Done. 0 makes every stop a kill.
 	StopTimeout time.Duration
+	// Prepare completes what an instance is told, before New. It may take its
+	// time; an error fails the start. nil: nothing is missing.
+	Prepare func(*Start) error
 	// Abort ends this process at once and doesn't return. It is called when a
 	// killed app has not returned within KillGrace. nil means os.Exit(1)
 	// without a word, since writing one could block.
@@ -29,6 +32,7 @@ type Go struct {
 func (g Go) Start(s Start) Instance {
 	i := &instance{
 		make:    g.New,
+		prepare: g.Prepare,
 		start:   s,
 		timeout: g.StopTimeout,
 		abort:   g.Abort,
@@ -52,6 +56,7 @@ var errEnded = errors.New("app has ended")
 // instance is one Application and the goroutine that calls it.
 type instance struct {
 	make    func() Application
+	prepare func(*Start) error
 	app     Application // made by live, before started is closed
 	start   Start
 	timeout time.Duration

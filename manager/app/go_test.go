@@ -393,6 +393,34 @@ func TestStopTimeoutKills(t *testing.T) {
 	}
 }
 
+// TestPrepareCompletesTheStart: before anything of the app exists, and not on the
+// goroutine of whoever starts it.
+func TestPrepareCompletesTheStart(t *testing.T) {
+	var told Start
+	release := make(chan struct{})
+	g := Go{
+		Prepare: func(s *Start) error { <-release; s.NATS = &NATS{Inbox: "in"}; return nil },
+		New: func() Application {
+			return &script{start: func(_ context.Context, s Start) error { told = s; return nil }}
+		},
+	}
+	i := g.Start(Start{App: "a", Provisional: true})
+	close(release)
+	if err := Await(t.Context(), i); err != nil {
+		t.Fatal(err)
+	}
+	i.Kill(nil)
+	if i.Exit(); told.NATS == nil || told.NATS.Inbox != "in" || !told.Provisional {
+		t.Errorf("told %+v", told)
+	}
+
+	no := errors.New("no login")
+	g = Go{Prepare: func(*Start) error { return no }, New: func() Application { t.Error("it was made"); return &script{} }}
+	if e := g.Start(Start{App: "a"}).Exit(); e.Started || !errors.Is(e.Err, no) {
+		t.Errorf("exit %+v", e)
+	}
+}
+
 func TestConfirmOnce(t *testing.T) {
 	in(t, func(t *testing.T) {
 		a := &script{confirm: func(ctx context.Context) { <-ctx.Done() }}

@@ -31,6 +31,11 @@ func (i *instance) live() {
 // begin makes the app and starts it: whoever started the instance must not
 // wait for either, nor fall with them.
 func (i *instance) begin() error {
+	if i.prepare != nil {
+		if err := i.prepare(&i.start); err != nil {
+			return err
+		}
+	}
 	i.app = i.make()
 	return i.app.Start(i.ctx, i.start)
 }

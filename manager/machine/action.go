@@ -33,7 +33,8 @@ type (
 	}
 
 	// StartApp starts an instance, answered by Started or StartFailed.
-	// Session and Epoch are empty for a local app.
+	// Session and Epoch are empty for a local app. The epoch of a provisional
+	// instance must be shown to nobody before ConfirmApp.
 	StartApp struct {
 		Run     RunID
 		App     policy.App
@@ -42,6 +43,8 @@ type (
 		Kind    policy.StartKind
 		From    node.Name
 		Payload []byte
+
+		Provisional bool
 	}
 
 	// StopApp stops an instance gracefully; Exited follows (or StartFailed if

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/seed7529eb29/regent/policy"
+	"github.com/seed7529eb29/regent/policy/node"
 )
 
 // bucket is what is known of the store as a whole, and whether it may be acted
@@ -13,12 +14,19 @@ type bucket struct {
 	ready    bool   // a picture was seen since the last identity
 	lost     string // why the picture is not current; empty when it is
 	identity policy.Identity
-	seq      policy.Revision
-	since    Instant // when this identity was first seen, or last went back
+	seq      policy.Revision // of the picture
+	most     policy.Revision // the highest that was seen in any way
+	since    Instant         // when this identity was first seen, or last went back
 	trusted  bool
 	before   bool // trusted before its sequence went back
-	regress  bool // its sequence went back
+	regress  bool // its sequence went back, as it seems
+	setBack  bool // it did: what was acknowledged is gone
 	later    bool // not the first bucket of this agent's life
+
+	// With regress, what the store holds as far as it is told: what is known
+	// otherwise is newer, or is not true any more.
+	picture map[policy.Key]policy.Cell
+	at      policy.Revision // of that picture
 }
 
 func (m *Machine) viewed(v policy.View) {
@@ -32,19 +40,34 @@ func (m *Machine) viewed(v policy.View) {
 	}
 	if v.Snapshot {
 		m.snapshot(v)
-	} else if b.regress && v.Seq >= b.seq {
-		b.caughtUp(m)
+	} else if b.regress {
+		b.paint(v)
+		if v.Seq >= b.seq {
+			m.caughtUp()
+		}
 	}
 	b.seq = max(b.seq, v.Seq)
+	b.most = max(b.most, v.Seq)
 	for _, c := range v.Cells {
 		m.learn(c)
 	}
+}
+
+func (b *bucket) paint(v policy.View) {
+	for _, c := range v.Cells {
+		b.picture[c.Key] = c
+	}
+	b.at = v.Seq
 }
 
 func (m *Machine) snapshot(v policy.View) {
 	b := &m.bucket
 	b.lost = ""
 	m.touch()
+	if v.Seq < b.seq || b.regress || m.contradicts(v) {
+		b.picture = map[policy.Key]policy.Cell{}
+		b.paint(v)
+	}
 	switch {
 	case v.Seq < b.seq && !b.regress:
 		// Either a read from a leader that has been cut off, or a store that
@@ -53,8 +76,8 @@ func (m *Machine) snapshot(v policy.View) {
 		// its own last revision.
 		b.before, b.regress, b.trusted, b.since = b.trusted, true, false, m.now
 		m.emit(History{Type: "config", Node: m.cfg.Self, Detail: fmt.Sprintf("the store went back from %d to %d", b.seq, v.Seq)})
-	case v.Seq >= b.seq && b.regress:
-		b.caughtUp(m)
+	case v.Seq >= b.seq && b.picture != nil:
+		m.caughtUp()
 	}
 	b.ready = true
 	for _, a := range m.apps {
@@ -62,10 +85,120 @@ func (m *Machine) snapshot(v policy.View) {
 	}
 }
 
-// caughtUp: what looked like a store that went back was an old picture.
-func (b *bucket) caughtUp(m *Machine) {
-	b.regress, b.trusted = false, b.before
+// caughtUp: what looked like a store that went back was an old picture, if it
+// now shows all that was seen before. A store that was set back may have gone on
+// past the point where it had been, in another direction.
+func (m *Machine) caughtUp() {
+	b := &m.bucket
+	if m.forgotten() {
+		m.wentBack()
+		return
+	}
+	b.regress, b.trusted, b.picture = false, b.before, nil
 	m.touch()
+}
+
+// contradicts is the cheap half of forgotten, for every snapshot.
+func (m *Machine) contradicts(v policy.View) bool {
+	for _, c := range v.Cells {
+		if known := m.knownCell(c.Key); known.Rev > 0 && known.Rev <= v.Seq && replacedBy(known, c) {
+			return true
+		}
+	}
+	return false
+}
+
+// forgotten reports whether something is known at a revision that the picture
+// has reached, and is not in the picture.
+func (m *Machine) forgotten() bool {
+	b := &m.bucket
+	gone := func(k policy.Key) bool {
+		known := m.knownCell(k)
+		return known.Rev > 0 && known.Rev <= b.at && replacedBy(known, b.picture[k])
+	}
+	for _, a := range m.apps {
+		if gone(policy.AppKey(a.App)) {
+			return true
+		}
+	}
+	for _, mb := range m.members {
+		if gone(policy.NodeKey(mb.name)) {
+			return true
+		}
+	}
+	return gone(policy.NodeKey(m.cfg.Self))
+}
+
+// knownCell is the newest known value of a key, its revision alone if it could
+// not be read.
+func (m *Machine) knownCell(k policy.Key) policy.Cell {
+	switch k.Kind {
+	case policy.KeyApp:
+		if a := m.appOf[policy.App(k.Name)]; a != nil {
+			return policy.Cell{Key: k, Rev: a.rev, App: a.rec}
+		}
+	case policy.KeyNode:
+		n := node.Name(k.Name)
+		mb := m.memberOf[n]
+		if n == m.cfg.Self {
+			mb = m.self
+		}
+		if mb != nil && mb.rev == mb.cell.Rev {
+			return mb.cell
+		} else if mb != nil {
+			return policy.Cell{Key: k, Rev: mb.rev}
+		}
+	}
+	return policy.Cell{Key: k}
+}
+
+// replacedBy reports whether the store, which has c, can't be one in which the
+// known value was written: c is older, or another value of that revision.
+func replacedBy(known, c policy.Cell) bool {
+	switch {
+	case c.Rev != known.Rev:
+		return c.Rev < known.Rev
+	case known.Node != nil && c.Node != nil:
+		o, n := known.Node, c.Node
+		return o.Session != n.Session || o.State != n.State || o.Seq != n.Seq
+	case known.App != nil && c.App != nil:
+		o, n := known.App, c.App
+		return o.Owner.Session != n.Owner.Session || o.Owner.Nonce != n.Owner.Nonce || o.Next.Session != n.Next.Session ||
+			o.High != n.High || o.Want != n.Want
+	}
+	return false
+}
+
+// wentBack: the store was set back for certain. Every revision is forgotten, as
+// if it were another bucket; what runs goes on until its deadline, or until a
+// record is seen that names somebody else: the records of what runs are read.
+func (m *Machine) wentBack() {
+	b := m.bucket
+	m.emit(History{Type: "config", Node: m.cfg.Self, Detail: "the store was set back: what had been acknowledged is gone"})
+	m.newBucket(b.identity)
+	m.bucket.setBack, m.bucket.lost = true, b.lost
+	if b.picture != nil {
+		m.repaint(&b)
+	}
+	for _, a := range m.apps {
+		if a.claim != nil && a.rev == 0 {
+			m.confirm(a)
+		}
+	}
+}
+
+// repaint takes the picture of a bucket that went back for all that is known.
+func (m *Machine) repaint(old *bucket) {
+	b := &m.bucket
+	b.seq, b.most, b.ready = old.at, old.at, true
+	for _, a := range m.apps {
+		a.looked = true
+		m.learn(old.picture[policy.AppKey(a.App)])
+	}
+	for _, mb := range m.members {
+		m.learn(old.picture[policy.NodeKey(mb.name)])
+	}
+	m.learn(old.picture[policy.NodeKey(m.cfg.Self)])
 }
 
 // newBucket forgets every revision: they mean nothing in another bucket. What
@@ -93,9 +226,12 @@ func (m *Machine) decideTrust() {
 	}
 	if b.regress {
 		if m.quarantined() {
-			m.newBucket(b.identity)
+			m.wentBack()
 		}
 		return
+	}
+	if b.setBack && !m.quarantined() {
+		return // nobody can vouch for what nobody may have noticed
 	}
 	if m.knowsBucket() || m.vouched() || m.firstBoot() || m.quarantined() {
 		b.trusted = true

@@ -192,9 +192,82 @@ func TestRule8BucketIdentity(t *testing.T) {
 			t.Errorf("S1 = %+v", w.Write)
 		}
 	})
-	for name, caught := range map[string]policy.View{
-		"snapshot": {Snapshot: true, Identity: bucketID, Seq: 500},
-		"change":   {Identity: bucketID, Seq: 500},
+	// setBack is an owner whose store loses all from its claim on, and in which
+	// somebody else has claimed since.
+	setBack := func(t *testing.T, opts ...rigOption) (r *rig, run RunID, theirs policy.Cell) {
+		r = newRig(t, opts...)
+		p := r.stranger(n1)
+		run, c := r.owns()
+		rec := ownedBy(p, 5)
+		theirs = policy.Cell{Key: c.Key, Rev: c.Rev - 1, App: &rec}
+		r.cells[c.Key] = theirs
+		return r, run, theirs
+	}
+	t.Run("the sequence went back and on, past where it was", func(t *testing.T) {
+		r, run, _ := setBack(t)
+		r.rev = 500
+		r.snapshot()
+		if r.trusts() {
+			t.Error("acts on it")
+		}
+		if r.killed() != run {
+			t.Error("killed another run")
+		}
+		r.step(Exited{Run: run})
+		r.pass(r.lease().TTL + r.lease().Fence() - 20*time.Millisecond)
+		r.noWrite()
+		r.pass(50 * time.Millisecond) // and needs no other snapshot for that
+		r.write(OpRegister)
+	})
+	t.Run("back, and then on by changes", func(t *testing.T) {
+		r, run, theirs := setBack(t)
+		r.step(Viewed{View: policy.View{Snapshot: true, Identity: bucketID, Seq: theirs.Rev, Cells: []policy.Cell{theirs}}})
+		r.quiet() // it may be an old picture
+		r.step(Viewed{View: policy.View{Identity: bucketID, Seq: 500}})
+		if r.trusts() || r.killed() != run {
+			t.Error("took it for an old picture")
+		}
+	})
+	t.Run("a renewal gets a revision that was given before", func(t *testing.T) {
+		r, run, _ := setBack(t, manualRenew)
+		r.jump(r.lease().Renew)
+		w := r.write(OpRenew)
+		r.step(Wrote{Req: w.Req, Outcome: policy.OutcomeOK, Rev: r.rev})
+		r.reread() // rule 9
+		if r.trusts() || r.killed() != run {
+			t.Error("goes on")
+		}
+	})
+	t.Run("a claim that gets such a revision is no licence", func(t *testing.T) {
+		r := newRig(t)
+		w := r.claims()
+		r.step(Wrote{Req: w.Req, Outcome: policy.OutcomeOK, Rev: r.rev})
+		r.noStart()
+	})
+	t.Run("nobody vouches for a bucket that went back", func(t *testing.T) {
+		r, _, theirs := setBack(t)
+		p := r.standby(n3)
+		p.vouches, p.view = true, bucketID
+		r.cells[theirs.Key] = theirs
+		r.rev = 500
+		r.snapshot()
+		p.says(func(*AppBeat) {})
+		if r.trusts() {
+			t.Error("acts on it")
+		}
+	})
+	for name, catchUp := range map[string]func(r *rig){
+		"snapshot": func(r *rig) { r.rev = 500; r.snapshot() },
+		"change": func(r *rig) {
+			for rev := range r.rev + 1 {
+				for _, c := range r.cells {
+					if c.Rev == rev {
+						r.step(r.change(c))
+					}
+				}
+			}
+			r.step(Viewed{View: policy.View{Identity: bucketID, Seq: 500}})
+		},
 	} {
 		t.Run("an old picture, caught up by a "+name, func(t *testing.T) {
 			r := newRig(t)
@@ -204,7 +277,7 @@ func TestRule8BucketIdentity(t *testing.T) {
 			if r.trusts() {
 				t.Error("trusted")
 			}
-			r.step(Viewed{View: caught})
+			catchUp(r)
 			if !r.trusts() {
 				t.Error("not trusted again")
 			}

@@ -32,6 +32,9 @@ func (m *Machine) command(c Command) {
 	case m.life == lifeClosing:
 		m.reply(c.ID, &Refusal{RefuseClosing, string(m.cfg.Self)})
 		return
+	case !c.typed():
+		m.reply(c.ID, &Refusal{RefuseBadType, fmt.Sprintf("%q: permanent, transient or temporary", c.Type)})
+		return
 	}
 	m.touch()
 	if refusal := m.begin(a, c); refusal != nil {
@@ -39,6 +42,12 @@ func (m *Machine) command(c Command) {
 		return
 	}
 	m.calls = append(m.calls, &call{id: c.ID, verb: c.Verb, app: a, all: c.All})
+}
+
+// typed: the restart type, if there is one, is one of OTP's.
+func (c Command) typed() bool {
+	_, err := policy.ParseRestartType(string(c.Type))
+	return c.Type == "" || err == nil
 }
 
 func (m *Machine) begin(a *app, c Command) *Refusal {

@@ -249,6 +249,9 @@ func (m *Machine) claimAccepted(r *request, cell policy.Cell) {
 	case OpRunning:
 		a.cleans = false
 	case OpRelease, OpClearNext, OpClearPrev:
+		if c := a.claim; r.op == OpClearNext && c != nil && c.over != nil && a.endsNode(*c.over) {
+			m.appEndsNode(a) // the node dies, the old owner goes on (B-8)
+		}
 		if a.run == nil {
 			a.claim = nil
 		}
@@ -334,7 +337,12 @@ func (m *Machine) reassert(a *app) {
 	r.claim = &c
 }
 
+// reasserted: c is in the record. What has become of the run since c was sent is
+// as true of c.
 func (m *Machine) reasserted(a *app, c *claim) {
+	if a.claim != nil && a.claim != c {
+		c.over, c.restart, c.begun, c.givenUp = a.claim.over, a.claim.restart, a.claim.begun, a.claim.givenUp
+	}
 	if a.run != nil && a.claim != nil && a.run.nonce == a.claim.nonce {
 		a.run.nonce = c.nonce
 	}

@@ -120,7 +120,7 @@ func (m *Machine) absorb(ev Event) {
 	case RefusedBy:
 		m.refusedBy(ev.Node)
 	case Slept:
-		m.fence("the host slept or stood still")
+		m.slept()
 	case Viewed:
 		m.viewed(ev.View)
 	case Wrote:

@@ -109,7 +109,10 @@ const insistMin = 3
 // by somebody who knows the cookie. Stragglers come to an end.
 func (m *Machine) insists(mb *member, b Beat) bool {
 	r := &mb.turned
-	if r.agent != b.Agent || b.N <= r.n {
+	if r.agent == b.Agent && b.N == r.n {
+		return false // the same once more
+	}
+	if r.agent != b.Agent || b.N < r.n {
 		*r = turnedAway{agent: b.Agent, n: b.N, first: m.now, count: 1}
 		return false
 	}

@@ -114,6 +114,9 @@ func TestA8Take(t *testing.T) {
 	t.Run("the provisional instance is up", func(t *testing.T) {
 		r := newRig(t, overlap)
 		_, s, c := r.provisional()
+		if !s.Provisional {
+			t.Error("it is not told to keep its epoch to itself")
+		}
 		r.pass(time.Second)
 		r.noWrite()
 		r.step(Started{Run: s.Run})

@@ -29,6 +29,10 @@ func (m *Machine) decideOwned(a *app) {
 		m.release(a)
 	case c.over == nil:
 		// Its start waits for the disk.
+	case !c.over.final && a.reasserting():
+		if m.passed(c.restart) {
+			m.decideLanded(a)
+		}
 	case !c.over.final:
 		m.restartInPlace(a)
 	case a.endsNode(*c.over):

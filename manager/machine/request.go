@@ -20,6 +20,8 @@ type request struct {
 	member *member // for the S rows on a node's cell
 	claim  *claim  // what an acknowledged A1, A7 or A8 gives
 
+	seen policy.Revision // the highest that had been seen when it was sent first
+
 	old policy.AppRecord // what it replaces: its echo may come before its answer
 
 	unknown bool // may still land
@@ -38,7 +40,7 @@ func (m *Machine) nextRequest(r *request) RequestID {
 // send orders a write. cell is the whole new value of its key.
 func (m *Machine) send(r request) *request {
 	r.write.ID = m.cfg.NewID()
-	r.sent = m.now
+	r.sent, r.seen = m.now, m.bucket.most
 	m.transmit(&r)
 	return &r
 }
@@ -80,6 +82,9 @@ func (m *Machine) wrote(ev Wrote) {
 	case policy.OutcomeOK:
 		m.forget(r)
 		m.accepted(r, ev.Rev)
+		if ev.Rev <= r.seen {
+			m.wentBack() // revisions that were seen are given again
+		}
 	case policy.OutcomeRefused:
 		m.settle(r)
 	default:
@@ -181,6 +186,7 @@ const opConfirm Op = "rule 9 confirm"
 // learn takes the value of a cell from wherever it came. Older values than
 // the known one are not news, except that any change restarts an observation.
 func (m *Machine) learn(c policy.Cell) {
+	m.bucket.most = max(m.bucket.most, c.Rev)
 	switch c.Key.Kind {
 	case policy.KeyNode:
 		m.learnNode(c)

@@ -166,6 +166,27 @@ func TestRule3Fence(t *testing.T) {
 			t.Error("went on")
 		}
 	})
+	t.Run("a registration sent before the host slept makes no session valid", func(t *testing.T) {
+		r := bareRig(t, manualRenew)
+		r.snapshot()
+		w := r.write(OpRegister)
+		r.step(Slept{})
+		c := r.commit(w)
+		r.step(Wrote{Req: w.Req, Outcome: policy.OutcomeOK, Rev: c.Rev})
+		if r.m.session.valid(r.now) {
+			t.Fatal("valid since who knows when")
+		}
+		r.reread()
+		r.jump(readAgain)
+		renew := r.write(OpRenew)
+		if renew.Write.Cell.Node.Session != w.Write.Cell.Node.Session || r.m.session.valid(r.now) {
+			t.Errorf("S2 = %+v", renew.Write)
+		}
+		r.ok(renew)
+		if !r.m.session.valid(r.now) {
+			t.Error("not valid with an acknowledged renewal")
+		}
+	})
 	t.Run("it rejoins with a new session and must claim again", func(t *testing.T) {
 		r := newRig(t, manualRenew)
 		run, c := r.owns()
@@ -343,6 +364,41 @@ func TestRule6Claim(t *testing.T) {
 		r.standby(n1).says(func(a *AppBeat) { a.Epoch = 9 })
 		if w := r.write(OpReassert); w.Write.Cell.App.Owner.Epoch != 10 {
 			t.Errorf("epoch = %d", w.Write.Cell.App.Owner.Epoch)
+		}
+	})
+	restarting := config(func(c *Config) {
+		c.Apps[0].Type, c.Apps[0].Restart = policy.Permanent, Restart{Max: 3, Within: time.Minute}
+	})
+	t.Run("no restart in place under what it may have replaced", func(t *testing.T) {
+		r := newRig(t, restarting)
+		run, c := r.owns()
+		r.standby(n1).says(func(a *AppBeat) { a.Epoch = 9 })
+		w := r.write(OpReassert)
+		r.step(Exited{Run: run, Reason: "exit 1"})
+		r.noStart()
+		r.unknown(w)
+		r.reread() // not there, and may yet land
+		r.noStart()
+		r.pass(100 * time.Millisecond)
+		again := r.write(OpClaim)
+		if again.Write.Expect != c.Rev || again.Write.Cell.App.Owner.Epoch != 11 {
+			t.Errorf("claim = %+v", again.Write)
+		}
+		r.ok(again)
+		if s := r.start(); s.Epoch != 11 {
+			t.Errorf("start = %+v", s)
+		}
+	})
+	t.Run("an app that has ended meanwhile has ended", func(t *testing.T) {
+		r := newRig(t)
+		run, _ := r.owns()
+		r.standby(n1).says(func(a *AppBeat) { a.Epoch = 9 })
+		w := r.write(OpReassert)
+		r.step(Exited{Run: run, Normal: true, Reason: "exit 0"})
+		r.ok(w)
+		r.noStart()
+		if rel := r.write(OpRelease); rel.Write.Cell.App.Want != policy.WantStopped {
+			t.Errorf("release = %+v", rel.Write.Cell.App)
 		}
 	})
 	t.Run("behind, but its owner lives: left alone", func(t *testing.T) {

@@ -19,6 +19,9 @@ func (m *Machine) startOwned(a *app) {
 	if !m.named(a) || !m.runnable(a) || m.stopReason(a) != "" || a.durable < c.epoch {
 		return
 	}
+	if c.over != nil && a.reasserting() {
+		return
+	}
 	if c.over != nil && (c.over.final || !m.passed(c.restart) || !a.exclusive() && !c.rewritten) {
 		return
 	}
@@ -36,13 +39,20 @@ func (m *Machine) named(a *app) bool {
 	return a.ownsByClaim(m)
 }
 
+// reasserting: a claim that replaces this one was sent and may have been applied,
+// or may yet be. What runs goes on; nothing starts under an epoch that the record
+// may have left.
+func (a *app) reasserting() bool {
+	return a.req != nil && a.req.op == OpReassert || slices.Contains(a.open, OpReassert)
+}
+
 func (m *Machine) start(a *app) {
 	c := a.claim
 	c.over, c.begun, c.rewritten = nil, true, false
 	r := m.newRun(a)
 	r.nonce, r.epoch = c.nonce, c.epoch
 	m.emit(History{Type: "app_starting", App: a.App, Node: m.cfg.Self, From: c.from, Epoch: c.epoch, Detail: string(c.kind)})
-	m.do(StartApp{Run: r.id, App: a.App, Session: c.session, Epoch: c.epoch, Kind: c.kind, From: c.from, Payload: c.payload})
+	m.do(StartApp{Run: r.id, App: a.App, Session: c.session, Epoch: c.epoch, Kind: c.kind, From: c.from, Payload: c.payload, Provisional: c.provisional})
 }
 
 func (m *Machine) newRun(a *app) *run {

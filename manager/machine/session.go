@@ -60,6 +60,17 @@ func (m *Machine) fence(why string) {
 	m.touch()
 }
 
+// slept: the clock may have stood still, so that what was sent before may have
+// been sent any time ago. The session ends, and the acknowledgement of a
+// registration that is under way makes none: it is settled by reading, and valid
+// from its first acknowledged renewal.
+func (m *Machine) slept() {
+	m.fence("the host slept or stood still")
+	if r := m.self.req; r != nil {
+		m.settle(r)
+	}
+}
+
 // ownCell looks at a new value of this node's own cell: a session that is not
 // there any more is lost.
 func (m *Machine) ownCell(old policy.Cell) {
@@ -230,11 +241,16 @@ func (m *Machine) confirmOwned(rev policy.Revision) {
 	}
 	for _, a := range m.apps {
 		if a.claim != nil && a.req == nil {
-			a.req = &request{op: opConfirm, app: a, settled: true, write: policy.Write{
-				Cell: policy.Cell{Key: policy.AppKey(a.App)}, Expect: ^policy.Revision(0),
-			}}
+			m.confirm(a)
 		}
 	}
+}
+
+// confirm reads an app's record through the leader.
+func (m *Machine) confirm(a *app) {
+	a.req = &request{op: opConfirm, app: a, settled: true, write: policy.Write{
+		Cell: policy.Cell{Key: policy.AppKey(a.App)}, Expect: ^policy.Revision(0),
+	}}
 	m.touch()
 }
 

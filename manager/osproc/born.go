@@ -11,7 +11,6 @@ type born struct {
 	*child
 
 	streams *streams
-	cradle  Cradle // nil: it has no place of its own
 	free    func() // lets go of the thread that the child's life is bound to
 	waited  bool   // it was ready before it was asked for, and may have died since
 }
@@ -30,7 +29,7 @@ func bear(p plan, cradle Cradle, free func()) (*born, error) {
 	}
 	closeAll(s.child...) // the child has its own
 	s.child = nil
-	return &born{child: c, streams: s, cradle: cradle, free: free}, nil
+	return &born{child: c, streams: s, free: free}, nil
 }
 
 func nothing() {}

@@ -30,5 +30,8 @@
 // the first process is known, and every stop is a kill.
 //
 // The environment of a command is that of this process without secrets, then
-// the app's own, then the variables REGENT_*.
+// the app's own, then the variables REGENT_*. What is secret of these, the
+// credentials for NATS, are files in a directory of that start, which is there
+// before the command and goes when its group is gone. A command that is started
+// provisionally is told there, too, that it is confirmed.
 package osproc

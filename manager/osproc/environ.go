@@ -24,6 +24,14 @@ const (
 	envStartFrom = "REGENT_START_FROM"
 	envArgs      = "REGENT_ARGS"
 	envPhases    = "REGENT_START_PHASES" // names in order, separated by commas
+	envConfirmed = "REGENT_CONFIRMED"    // file that appears when a provisional epoch is the owner's
+
+	envNATSURL   = "REGENT_NATS_URL"
+	envNATSInbox = "REGENT_NATS_INBOX" // prefix
+	envNATSCreds = "REGENT_NATS_CREDS" // files, from here on
+	envNATSCA    = "REGENT_NATS_CA"
+	envNATSCert  = "REGENT_NATS_CERT"
+	envNATSKey   = "REGENT_NATS_KEY"
 )
 
 // cookie begins the variables that no child ever sees, whoever set them.
@@ -39,7 +47,7 @@ var notInherited = []string{
 
 func inherited(name, value string) bool {
 	switch {
-	case strings.HasPrefix(name, cookie), strings.HasPrefix(name, "REGENT_NATS_"):
+	case strings.HasPrefix(name, cookie), strings.HasPrefix(name, "REGENT_NATS_"), name == envConfirmed:
 		return false
 	case name == "NATS_URL":
 		return !strings.Contains(value, "@") // user:password@host or token@host
@@ -47,9 +55,10 @@ func inherited(name, value string) bool {
 	return !slices.Contains(notInherited, name)
 }
 
-// environment is what the command of c sees when it is started for s by a node
-// that has the environment base. It is sorted, each name once.
-func environment(base []string, c Command, s app.Start) []string {
+// environment is what the command of c sees when it is started for s, with own
+// variables of this start, by a node that has the environment base. It is
+// sorted, each name once.
+func environment(base []string, c Command, s app.Start, own map[string]string) []string {
 	vars := map[string]string{}
 	for _, v := range base {
 		if name, value, ok := strings.Cut(v, "="); ok && name != "" && inherited(name, value) {
@@ -65,6 +74,7 @@ func environment(base []string, c Command, s app.Start) []string {
 		}
 	}
 	maps.Copy(vars, startVariables(s))
+	maps.Copy(vars, own)
 	env := make([]string, 0, len(vars))
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		env = append(env, name+"="+vars[name])

@@ -21,6 +21,7 @@ type instance struct {
 
 	mu       sync.Mutex
 	child    *child      // under mu: from its birth until it is reaped
+	own      *belongings // under mu: from before its birth until it is reaped
 	up       bool        // under mu: started is closed
 	stopping bool        // under mu
 	killed   error       // under mu: the cause of the first kill
@@ -35,8 +36,21 @@ func (i *instance) Started() <-chan struct{} { return i.started }
 func (i *instance) Done() <-chan struct{}    { return i.done }
 func (i *instance) Exit() app.Exit           { <-i.done; return i.exit }
 
-// Confirm implements app.Instance. A process has no way of being told.
-func (i *instance) Confirm() {}
+// Confirm implements app.Instance. A command that can't be told is killed: it is
+// the owner, and would wait for ever.
+func (i *instance) Confirm() {
+	i.mu.Lock()
+	own := i.own
+	i.mu.Unlock()
+	if own == nil {
+		return
+	}
+	go func() { // a disk may be slow
+		if err := own.confirmed(); err != nil {
+			i.Kill(fmt.Errorf("it can't be told that it is confirmed: %w", err))
+		}
+	}()
+}
 
 // Stop implements app.Instance. A start that isn't complete is killed: what it
 // is by then is still this program.

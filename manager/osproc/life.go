@@ -23,7 +23,15 @@ func (i *instance) live() {
 
 // tryLive returns an error when there was no child.
 func (i *instance) tryLive() error {
-	p, err := newPlan(i.runner.Command, i.start)
+	own, err := i.runner.belong(i.start)
+	if err != nil {
+		return err
+	}
+	defer i.leave(own)
+	i.mu.Lock()
+	i.own = own
+	i.mu.Unlock()
+	p, err := newPlan(i.runner.Command, i.start, own.vars)
 	if err != nil {
 		return err
 	}
@@ -39,6 +47,14 @@ func (i *instance) tryLive() error {
 	}
 	i.inhabit(b, p)
 	return nil
+}
+
+// leave removes what the start was given: nobody is left who could use it.
+func (i *instance) leave(own *belongings) {
+	i.mu.Lock()
+	i.own = nil
+	i.mu.Unlock()
+	own.remove()
 }
 
 // inhabit is the life of the instance in one child. It asks for another one when

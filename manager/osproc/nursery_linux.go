@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"github.com/seed7529eb29/regent/manager/samehost"
 )
 
 // Nursery keeps children ready: processes that wait to be told what to become,
@@ -122,12 +124,9 @@ func (n *Nursery) rest(d time.Duration) bool {
 func (b *born) discard() {
 	b.kill()
 	b.awaitLeader()
-	pgid := b.group.PGID
 	b.reap()
 	b.streams.close()
-	if b.cradle != nil {
-		b.cradle.Leave(pgid)
-	}
+	b.group.Cgroup.Remove()
 	b.free()
 }
 
@@ -141,10 +140,12 @@ func spawnFor(_ plan, stdio []*os.File, cradle Cradle) (*child, error) {
 	if place == nil {
 		return c, err
 	}
+	_ = place.Close()
+	home := samehost.Cgroup(place.Name())
 	if err != nil {
-		cradle.Settle(place, 0)
+		home.Remove()
 		return spawn(stdio, nil) // the place may be why
 	}
-	cradle.Settle(place, c.group.PGID)
+	c.group.Cgroup = home
 	return c, nil
 }

@@ -36,7 +36,7 @@ func TestCommandSeesItsEnvironmentAndNothingElse(t *testing.T) {
 		t.Fatalf("exit %+v", e)
 	}
 	got := slices.Sorted(strings.Lines(r.text()))
-	want := environment(os.Environ(), r.Command, s)
+	want := environment(os.Environ(), r.Command, s, nil)
 	if text := strings.Join(got, ""); text != strings.Join(want, "\n")+"\n" {
 		t.Errorf("got\n%s\nwant\n%s", text, strings.Join(want, "\n"))
 	}

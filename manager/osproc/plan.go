@@ -20,14 +20,14 @@ type plan struct {
 
 // newPlan finds out what can be known before a process exists, so that the
 // usual mistakes are reported in words.
-func newPlan(c Command, s app.Start) (plan, error) {
+func newPlan(c Command, s app.Start, own map[string]string) (plan, error) {
 	if len(c.Args) == 0 || c.Args[0] == "" {
 		return plan{}, ErrNoCommand
 	}
 	if err := checkDir(c.Dir); err != nil {
 		return plan{}, fmt.Errorf("working directory: %w", err)
 	}
-	p := plan{args: c.Args, dir: c.Dir, env: environment(os.Environ(), c, s)}
+	p := plan{args: c.Args, dir: c.Dir, env: environment(os.Environ(), c, s, own)}
 	for _, text := range slices.Concat(p.args, p.env) {
 		if strings.Contains(text, "\x00") { // no system call takes that
 			return plan{}, fmt.Errorf("command: %q has a zero byte: %w", text, syscall.EINVAL)

@@ -48,13 +48,9 @@ type Ledger interface {
 // all that it ever starts stays: a cgroup. To move a process there later takes
 // milliseconds.
 type Cradle interface {
-	// Open makes a place and opens it; nil: there are none.
+	// Open makes a place and opens its directory; nil: there are none. The ledger
+	// removes the place of a group that it is told is gone.
 	Open() *os.File
-	// Settle closes a place and says whose it is; 0: nobody's, the start failed.
-	// The ledger hears of the child later, or never.
-	Settle(place *os.File, pgid int)
-	// Leave says that a child that the ledger never heard of is gone.
-	Leave(pgid int)
 }
 
 var _ Ledger = (*samehost.Groups)(nil)
@@ -66,6 +62,12 @@ type Runner struct {
 	Ledger Ledger
 	// Nursery, if not nil, has processes ready for starts, and their places.
 	Nursery *Nursery
+	// Files is a directory in which every start has one of its own for what it
+	// is given as files. It must exist; empty means that for temporary files.
+	Files string
+	// NATS writes what a start needs to connect to NATS into dir, with mode
+	// 0600. nil: commands are given nothing of the kind.
+	NATS func(s app.Start, dir string) (NATS, error)
 	// Output is called for every line that the command prints, one call at a
 	// time per stream. It must not block: the command would, with its next
 	// line. nil drops the output.

@@ -21,7 +21,8 @@
 // before each exec, another when the group is confirmed gone. A file that can't
 // be read to the last byte proves nothing.
 //
-// Not covered: processes that left their group (setsid), and two copies of one
+// Not covered: processes that left their group (setsid) where the node could
+// not give each app a cgroup, and two copies of one
 // virtual machine resumed from the same memory image, which are the same host
 // in every respect that can be looked at.
 package samehost

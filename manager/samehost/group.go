@@ -18,7 +18,12 @@ type Group struct {
 	App       policy.App // empty: not an app's (the warden's)
 	PGID      int
 	StartTime uint64 // of the leader, in clock ticks after boot
+	Cgroup    Cgroup // holds all that the group ever started; empty: none does
 }
+
+// Cgroup is the directory of a cgroup of version 2 in which nothing is but one
+// group and what has left that group for a process session of its own.
+type Cgroup string
 
 // noApp stands for an empty app; an app's name begins with a letter.
 const noApp = "-"
@@ -28,20 +33,31 @@ func (g Group) line(verb byte) string {
 	if app == "" {
 		app = noApp
 	}
-	return fmt.Sprintf("%c %d %d %s\n", verb, g.PGID, g.StartTime, app)
+	line := fmt.Sprintf("%c %d %d %s", verb, g.PGID, g.StartTime, app)
+	if g.Cgroup != "" {
+		line += " " + strconv.Quote(string(g.Cgroup))
+	}
+	return line + "\n"
 }
 
 var errLine = errors.New("not a line of a groups file")
 
 // parseLine is the inverse of line, without the newline.
 func parseLine(s string) (verb byte, g Group, err error) {
-	f := strings.Split(s, " ")
-	if len(f) != 4 || f[0] != string(lineAdd) && f[0] != string(lineGone) {
+	f := strings.SplitN(s, " ", 5)
+	if len(f) < 4 || f[0] != string(lineAdd) && f[0] != string(lineGone) {
 		return 0, Group{}, fmt.Errorf("%w: %q", errLine, s)
 	}
 	pgid, errPGID := strconv.Atoi(f[1])
 	start, errStart := strconv.ParseUint(f[2], 10, 64)
 	g = Group{App: policy.App(f[3]), PGID: pgid, StartTime: start}
+	if len(f) == 5 {
+		dir, err := strconv.Unquote(f[4])
+		if err != nil {
+			return 0, Group{}, fmt.Errorf("%w: %q", errLine, s)
+		}
+		g.Cgroup = Cgroup(dir)
+	}
 	if f[3] == noApp {
 		g.App = ""
 	} else if _, err := policy.ParseApp(f[3]); err != nil {

@@ -12,7 +12,7 @@ import (
 
 func TestGroupsFileListsWhatIsNotGone(t *testing.T) {
 	g := newGroups(t)
-	a, b, warden := Group{"a", 100, 7}, Group{"b-2@x", 101, 8}, Group{"", 102, 9}
+	a, b, warden := Group{App: "a", PGID: 100, StartTime: 7, Cgroup: "/cg/a b\n"}, Group{App: "b-2@x", PGID: 101, StartTime: 8}, Group{PGID: 102, StartTime: 9}
 	for _, group := range []Group{a, b, warden} {
 		if err := g.Add(group); err != nil {
 			t.Fatal(err)
@@ -50,12 +50,12 @@ func TestGroupsFileOfAnEarlierLifeIsKept(t *testing.T) {
 
 func TestGroupsFileStaysSmall(t *testing.T) {
 	g := newGroups(t)
-	keep := Group{"keep", 99, 1}
+	keep := Group{App: "keep", PGID: 99, StartTime: 1}
 	if err := g.Add(keep); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 10_000 {
-		group := Group{"restless", 1000 + i, uint64(i)}
+		group := Group{App: "restless", PGID: 1000 + i, StartTime: uint64(i)}
 		if err := g.Add(group); err != nil {
 			t.Fatal(err)
 		}
@@ -111,7 +111,7 @@ func TestUnreadableGroupsFileIsNoProof(t *testing.T) {
 }
 
 func FuzzParseLine(f *testing.F) {
-	for _, s := range []string{"+ 100 7 a", "- 2 18446744073709551615 -", "+ 1 1 a", "+  2 3", ""} {
+	for _, s := range []string{"+ 100 7 a", `+ 100 7 a "/sys/fs/cgroup/x 1"`, "+ 100 7 a /x", "- 2 18446744073709551615 -", "+ 1 1 a", "+  2 3", ""} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/seed7529eb29/regent/policy"
 )
@@ -63,6 +64,47 @@ func KillLeftovers(rec policy.SessionRecord, wardenLate bool) (killed int, err e
 		errs = append(errs, err)
 	}
 	return killed, errors.Join(errs...)
+}
+
+// EndFormer ends what a former life of a node has left, by that life's list, and
+// returns how many living processes there were. It is for who holds that node's
+// data directory and starts a new life in it, which is why no record is needed:
+// the agent is gone, whatever has become of its lease. Nil means that nothing of
+// the list is alive any more; an error, that something is, that it was not
+// recognized, or that the list can't be read.
+func EndFormer(list, node string, limit time.Duration) (killed int, err error) {
+	groups, err := ReadGroups(list)
+	if err != nil {
+		return 0, err
+	}
+	var errs []error
+	for _, g := range groups {
+		if g.App == "" {
+			continue // the warden ends by itself
+		}
+		n, err := g.kill("REGENT_NODE", node)
+		killed += n
+		if err == nil {
+			err = g.awaitEnd(limit)
+		}
+		errs = append(errs, err)
+	}
+	return killed, errors.Join(errs...)
+}
+
+// awaitEnd waits until a group that was killed is gone.
+func (g Group) awaitEnd(limit time.Duration) error {
+	for deadline := time.Now().Add(limit); ; time.Sleep(time.Millisecond) {
+		alive, err := g.Alive()
+		switch {
+		case err != nil:
+			return err
+		case !alive:
+			return nil
+		case time.Now().After(deadline):
+			return fmt.Errorf("process group %d of app %q is alive %v after SIGKILL", g.PGID, g.App, limit)
+		}
+	}
 }
 
 // watched reports whether the dead agent's warden is alive, which is a look at

@@ -96,7 +96,7 @@ func startGroup(script string) (rec policy.SessionRecord, err error) {
 	if strings.HasSuffix(script, "&") {
 		err = cmd.Wait() // the leader is gone, not even a zombie
 	}
-	return rec, errors.Join(err, list.Add(Group{"a", leader.PID, leader.StartTime}))
+	return rec, errors.Join(err, list.Add(Group{App: "a", PGID: leader.PID, StartTime: leader.StartTime}))
 }
 
 // life is an agent process under test, with its record and its only group.
@@ -213,6 +213,31 @@ func TestUnrecognizedMembersAreNeitherKilledNorGone(t *testing.T) {
 	expectProof(t, l.SessionRecord, false)
 }
 
+// TestFormerLifeIsEnded: whoever holds the data directory ends what is left of
+// the life before, and nothing else.
+func TestFormerLifeIsEnded(t *testing.T) {
+	l := newLife(t, "sleep 1000 &", "REGENT_NODE=n1@h")
+	l.kill(t)
+	if n, err := EndFormer(l.Groups, "n2@h", time.Second); n != 0 || !errors.Is(err, ErrNoProof) {
+		t.Errorf("EndFormer of another node: %d, %v", n, err)
+	}
+	if alive, err := l.group.Alive(); !alive || err != nil {
+		t.Errorf("another node's process was ended: alive %t, %v", alive, err)
+	}
+	if n, err := EndFormer(l.Groups, "n1@h", 10*time.Second); n != 1 || err != nil {
+		t.Errorf("EndFormer: %d, %v", n, err)
+	}
+	if alive, err := l.group.Alive(); alive || err != nil {
+		t.Errorf("the group is alive %t, %v", alive, err)
+	}
+	if n, err := EndFormer(l.Groups, "n1@h", time.Second); n != 0 || err != nil {
+		t.Errorf("EndFormer with nothing left: %d, %v", n, err)
+	}
+	if _, err := EndFormer(garbage(t), "n1@h", time.Second); !errors.Is(err, ErrNoProof) {
+		t.Errorf("EndFormer by garbage: %v", err)
+	}
+}
+
 func TestReusedGroupNumberIsNotTheRecordedGroup(t *testing.T) {
 	l := newLife(t, "exec sleep 1000")
 	old := l.group
@@ -294,7 +319,7 @@ func TestZombieIsGone(t *testing.T) {
 	if err := unix.Kill(-p.PGID, 0); err != nil {
 		t.Errorf("a signal reaches a group of zombies: %v", err)
 	}
-	if alive, err := (Group{"a", p.PGID, p.StartTime}).Alive(); !p.Gone() || alive || err != nil {
+	if alive, err := (Group{App: "a", PGID: p.PGID, StartTime: p.StartTime}).Alive(); !p.Gone() || alive || err != nil {
 		t.Errorf("gone %t, group alive %t, %v", p.Gone(), alive, err)
 	}
 	if err := cmd.Wait(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"time"
 
 	"github.com/seed7529eb29/regent/policy"
 )
@@ -26,6 +27,9 @@ func AgentGone(policy.SessionRecord) (bool, error) { return false, noProof() }
 
 // KillLeftovers kills nothing on this system.
 func KillLeftovers(policy.SessionRecord, bool) (killed int, err error) { return 0, noProof() }
+
+// EndFormer ends nothing on this system.
+func EndFormer(string, string, time.Duration) (killed int, err error) { return 0, noProof() }
 
 // Alive has no answer on this system.
 func (g Group) Alive() (bool, error) { return true, noProof() }

@@ -93,6 +93,9 @@ func list() (pids []int, err error) {
 // Alive reports whether anything of the group is alive. When it says false,
 // nothing is, and never will be again.
 func (g Group) Alive() (bool, error) {
+	if !g.Cgroup.Empty() {
+		return true, nil
+	}
 	members, err := g.members()
 	if err != nil || len(members) > 0 {
 		return true, err
@@ -119,13 +122,20 @@ func (g Group) members() ([]Process, error) {
 
 // Kill sends SIGKILL to the group if it is certain that it is this one: its
 // leader has the recorded start time, or a member has the session in its
-// environment. It returns the number of processes that were alive in it.
+// environment. What has left the group goes with it if there is a cgroup. It
+// returns the number of processes that were alive in the group.
 func (g Group) Kill(session policy.Session) (killed int, err error) {
+	return g.kill("REGENT_SESSION", string(session))
+}
+
+// kill is Kill with any variable of the environment that members are known by.
+func (g Group) kill(variable, value string) (killed int, err error) {
+	g.Cgroup.Kill()
 	members, err := g.members()
 	if err != nil || len(members) == 0 {
 		return 0, err
 	}
-	if !g.recognized(members, session) {
+	if !g.recognized(members, variable, value) {
 		return 0, fmt.Errorf("%w: process group %d has %d processes that can't be recognized as those of app %q",
 			ErrNoProof, g.PGID, len(members), g.App)
 	}
@@ -135,12 +145,12 @@ func (g Group) Kill(session policy.Session) (killed int, err error) {
 	return len(members), nil
 }
 
-func (g Group) recognized(members []Process, session policy.Session) bool {
+func (g Group) recognized(members []Process, variable, value string) bool {
 	if leader, err := Find(g.PGID); err == nil {
 		return leader.StartTime == g.StartTime
 	}
 	for _, p := range members {
-		if session != "" && hasEnv(p.PID, "REGENT_SESSION="+string(session)) {
+		if value != "" && hasEnv(p.PID, variable+"="+value) {
 			return true
 		}
 	}

@@ -4,13 +4,11 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"time"
 )
 
 // cgroups makes a cgroup for each group, where that is allowed: what leaves its
@@ -94,33 +92,24 @@ func (c *cgroups) open() (*os.File, error) {
 // close removes the directory, which must be empty.
 func (c *cgroups) close() { _ = os.Remove(c.dir) }
 
-func killCgroup(dir string) {
-	if dir != "" {
-		_ = os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0)
+// RemoveCgroups removes what a former life has left of the directory of this
+// name, as far as it is empty. Its warden has done so, unless it was killed,
+// too.
+func RemoveCgroups(name string) {
+	if own, err := ownCgroup(); err == nil {
+		removeTree(filepath.Join(own, name))
 	}
 }
 
-// emptyCgroup reports whether no living process is in it. A zombie is no longer
-// in it. One that is not there any more is empty.
-func emptyCgroup(dir string) bool {
-	if dir == "" {
-		return true
+func removeTree(dir string) {
+	left, err := os.ReadDir(dir)
+	if err != nil {
+		return
 	}
-	text, err := os.ReadFile(filepath.Join(dir, "cgroup.events"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return true
-	}
-	return err == nil && strings.Contains(string(text), "populated 0")
-}
-
-// removeCgroup removes what is empty; the kernel may take a moment to see that.
-func removeCgroup(dir string) {
-	for range removeTries {
-		if err := os.Remove(dir); err == nil || errors.Is(err, fs.ErrNotExist) {
-			return
+	for _, e := range left {
+		if e.IsDir() {
+			_ = os.Remove(filepath.Join(dir, e.Name()))
 		}
-		time.Sleep(time.Millisecond)
 	}
+	_ = os.Remove(dir)
 }
-
-const removeTries = 20

@@ -20,13 +20,12 @@ type Client struct {
 	cgroups *cgroups // nil: none
 
 	mu      sync.Mutex
-	live    []*entry       // groups that are to be known
-	places  map[int]string // cgroups of processes that are no groups to be known yet
-	outbox  []message      // for the warden of now, in order
-	up      bool           // the warden of now has acknowledged all that came before it
-	since   time.Time      // with up false: since when
-	doom    time.Duration  // as given to Arm
-	stale   bool           // the warden was not told doom yet
+	live    []*entry      // groups that are to be known
+	outbox  []message     // for the warden of now, in order
+	up      bool          // the warden of now has acknowledged all that came before it
+	since   time.Time     // with up false: since when
+	doom    time.Duration // as given to Arm
+	stale   bool          // the warden was not told doom yet
 	closing bool
 	kick    chan struct{} // there is something to send
 	ended   chan struct{} // the last warden is gone
@@ -59,7 +58,7 @@ func Start(o Options) (*Client, error) {
 		o.Log.Info("no warden: Main was not called at the start of this program")
 		return nil, nil
 	}
-	c := &Client{opts: o, log: o.Log, places: map[int]string{}, since: time.Now(), kick: make(chan struct{}, 1), ended: make(chan struct{})}
+	c := &Client{opts: o, log: o.Log, since: time.Now(), kick: make(chan struct{}, 1), ended: make(chan struct{})}
 	if o.Cgroup != "" {
 		var err error
 		if c.cgroups, err = openCgroups(o.Cgroup); err != nil {
@@ -95,11 +94,9 @@ func (c *Client) Add(g samehost.Group) error {
 // enter puts the group where the warden of now, and every later one, is told of
 // it.
 func (c *Client) enter(g samehost.Group) *entry {
-	e := &entry{group: group{App: g.App, PGID: g.PGID, Start: g.StartTime}, known: make(chan struct{})}
+	e := &entry{group: groupOf(g), known: make(chan struct{})}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e.Cgroup = c.places[g.PGID]
-	delete(c.places, g.PGID)
 	c.live = append(c.live, e)
 	c.sendLocked(message{frame{Add: &e.group}, e})
 	return e
@@ -123,6 +120,7 @@ func (c *Client) Remove(g samehost.Group) {
 	i := slices.IndexFunc(c.live, func(e *entry) bool { return e.group.group() == g })
 	if i < 0 {
 		c.mu.Unlock()
+		g.Cgroup.Remove()
 		return
 	}
 	e := c.live[i]
@@ -148,42 +146,16 @@ func (c *Client) Open() *os.File {
 	return f
 }
 
-// Settle implements osproc.Cradle.
-func (c *Client) Settle(place *os.File, pgid int) {
-	_ = place.Close()
-	if pgid == 0 {
-		removeCgroup(place.Name())
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.places[pgid] = place.Name()
-}
-
-// Leave implements osproc.Cradle.
-func (c *Client) Leave(pgid int) {
-	c.mu.Lock()
-	dir := c.places[pgid]
-	delete(c.places, pgid)
-	c.mu.Unlock()
-	if dir != "" {
-		removeCgroup(dir)
-	}
-}
-
 // clear ends what is left in the group's cgroup, and removes it.
 func (c *Client) clear(e *entry) {
-	if e.Cgroup == "" {
-		return
-	}
-	for begin, warned := time.Now(), false; !emptyCgroup(e.Cgroup); time.Sleep(time.Millisecond) {
-		killCgroup(e.Cgroup)
+	for begin, warned := time.Now(), false; !e.Cgroup.Empty(); time.Sleep(time.Millisecond) {
+		e.Cgroup.Kill()
 		if !warned && time.Since(begin) > alarmAfter {
 			warned = true
-			c.log.Error("SIGKILL does not end it", "app", string(e.App), "cgroup", e.Cgroup)
+			c.log.Error("SIGKILL does not end it", "app", string(e.App), "cgroup", string(e.Cgroup))
 		}
 	}
-	removeCgroup(e.Cgroup)
+	e.Cgroup.Remove()
 }
 
 // Arm says when this process must be ended if it has not ended its apps
@@ -258,6 +230,9 @@ func (c *Client) greeting() []message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	life := c.opts.Life
+	if c.cgroups != nil {
+		life.Cgroups = c.cgroups.dir
+	}
 	ms := []message{{frame: frame{Life: &life}}, {frame: c.armFrame()}}
 	for _, e := range c.live {
 		ms = append(ms, message{frame{Add: &e.group}, e})

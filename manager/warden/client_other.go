@@ -30,14 +30,11 @@ func (c *Client) Remove(samehost.Group) {}
 // Open makes no place.
 func (c *Client) Open() *os.File { return nil }
 
-// Settle does nothing.
-func (c *Client) Settle(*os.File, int) {}
-
-// Leave does nothing.
-func (c *Client) Leave(int) {}
-
 // Arm does nothing.
 func (c *Client) Arm(time.Duration) {}
 
 // Close does nothing.
 func (c *Client) Close() {}
+
+// RemoveCgroups does nothing.
+func RemoveCgroups(string) {}

@@ -20,7 +20,8 @@ type Life struct {
 	Node    node.Name       `json:"node"`
 	Agent   policy.Nonce    `json:"agent"`
 	TTL     time.Duration   `json:"ttl"`
-	Reach   json.RawMessage `json:"reach"` // how to reach the cluster, in the Certifier's words; secret
+	Reach   json.RawMessage `json:"reach"`             // how to reach the cluster, in the Certifier's words; secret
+	Cgroups string          `json:"cgroups,omitempty"` // the directory of its cgroups; for the Client to set
 }
 
 // frame is one message between agent and warden: one JSON object in a line.
@@ -39,14 +40,18 @@ type frame struct {
 
 // group is a process group in a frame.
 type group struct {
-	App    policy.App `json:"app,omitempty"`
-	PGID   int        `json:"pgid"`
-	Start  uint64     `json:"start"`
-	Cgroup string     `json:"cgroup,omitempty"` // directory of a cgroup that holds nothing but this group
+	App    policy.App      `json:"app,omitempty"`
+	PGID   int             `json:"pgid"`
+	Start  uint64          `json:"start"`
+	Cgroup samehost.Cgroup `json:"cgroup,omitempty"`
 }
 
 func (g group) group() samehost.Group {
-	return samehost.Group{App: g.App, PGID: g.PGID, StartTime: g.Start}
+	return samehost.Group{App: g.App, PGID: g.PGID, StartTime: g.Start, Cgroup: g.Cgroup}
+}
+
+func groupOf(g samehost.Group) group {
+	return group{App: g.App, PGID: g.PGID, Start: g.StartTime, Cgroup: g.Cgroup}
 }
 
 // arm sets the moments at which the warden acts and, should it stand still then,

@@ -17,7 +17,7 @@ func (g group) kill() {
 	if err == nil && leader.StartTime == g.Start || errors.Is(err, fs.ErrNotExist) {
 		_ = unix.Kill(-g.PGID, unix.SIGKILL)
 	}
-	killCgroup(g.Cgroup)
+	g.Cgroup.Kill()
 }
 
 // gone reports whether nothing of the group is alive. It follows a kill. What
@@ -28,7 +28,7 @@ func (g group) kill() {
 // processes; once is enough, since what has a SIGKILL pending doesn't fork.
 func (g group) gone() bool {
 	if g.Cgroup != "" {
-		return emptyCgroup(g.Cgroup)
+		return g.Cgroup.Empty()
 	}
 	if errors.Is(unix.Kill(-g.PGID, 0), unix.ESRCH) {
 		return true

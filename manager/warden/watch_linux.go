@@ -8,11 +8,11 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/seed7529eb29/regent/manager/lastresort"
 	"github.com/seed7529eb29/regent/manager/samehost"
+	"github.com/seed7529eb29/regent/manager/warden/vigil"
 )
 
 // watch is a warden at work.
@@ -25,11 +25,9 @@ type watch struct {
 	connect Connect
 	log     *slog.Logger
 
-	life   *Life
-	cert   Certifier
-	groups []group
-	all    bool          // every group that the agent has is among them
-	armed  time.Duration // 0: never
+	vigil   vigil.Vigil[group]
+	cert    Certifier
+	cgroups string // the directory of the life's cgroups
 }
 
 func newWatch(pid int, connect Connect, log *slog.Logger) (*watch, error) {
@@ -94,19 +92,20 @@ func (w *watch) take(f frame) {
 	case f.Life != nil:
 		w.meet(*f.Life)
 	case f.Add != nil:
-		w.groups = append(w.groups, *f.Add)
+		w.vigil.Add(*f.Add)
 	case f.Gone != nil:
-		w.groups = slices.DeleteFunc(w.groups, func(g group) bool { return g.group() == f.Gone.group() })
+		w.vigil.Gone(*f.Gone)
 	case f.Arm != nil:
 		w.arm(*f.Arm)
 	case f.All:
-		w.all = true
+		w.vigil.All()
 	}
 	w.acknowledge(f.Seq)
 }
 
 func (w *watch) meet(l Life) {
-	w.life = &l
+	w.vigil.Meet(vigil.Life{Node: l.Node, Agent: l.Agent, TTL: l.TTL})
+	w.cgroups = l.Cgroups
 	w.log = w.log.With("node", string(l.Node))
 	cert, err := w.connect(l, w.log)
 	if err != nil {
@@ -117,7 +116,7 @@ func (w *watch) meet(l Life) {
 }
 
 func (w *watch) arm(a arm) {
-	w.armed = a.At
+	w.vigil.Arm(a.At)
 	if err := errors.Join(w.alarm.set(a.At), w.last.Arm(a.Last)); err != nil {
 		w.log.Error("alarm", "err", err)
 	}
@@ -156,40 +155,48 @@ func (w *watch) due() bool {
 	return false
 }
 
-func (w *watch) passed() bool { return w.armed > 0 && samehost.Boottime() >= w.armed }
+func (w *watch) passed() bool { return w.vigil.Passed(samehost.Boottime()) }
 
 // avenge ends the agent and all that it has started, and says so when it is
 // proved.
 func (w *watch) avenge(why string) error {
-	begin := time.Now()
+	begin, groups := time.Now(), w.vigil.Groups()
 	_ = w.last.Arm(0)
-	w.agent.kill()
-	for _, g := range w.groups {
-		g.kill()
-	}
-	if w.life == nil {
+	w.kill(w.vigil.Begin(samehost.Boottime()))
+	if !w.vigil.Met() {
 		return nil // it had not even said who it is
 	}
-	patience := 2 * w.life.TTL
-	if !w.gone(begin.Add(patience)) {
+	verdict := w.await()
+	killed := time.Since(begin)
+	if verdict == vigil.GiveUp {
 		return errors.New("what SIGKILL does not end is still there: nothing is certified")
 	}
-	killed := time.Since(begin)
-	w.log.Warn("agent and apps are gone", "cause", why, "groups", len(w.groups), "took", killed)
+	w.log.Warn("agent and apps are gone", "cause", why, "groups", groups, "took", killed)
 	switch {
-	case !w.all: // one that follows another, and the agent died before it had told everything
+	case verdict == vigil.Unknown: // one that follows another, and the agent died before it had told everything
 		return errors.New("not all that the agent had started was known: nothing is certified")
 	case w.cert == nil:
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), w.vigil.Patience())
 	defer cancel()
 	if err := w.cert.Certify(ctx); err != nil {
 		return fmt.Errorf("certify: %w", err)
 	}
 	w.log.Info("certified", "took", time.Since(begin)-killed)
 	w.cert.Close()
+	removeTree(w.cgroups)
 	return nil
+}
+
+func (w *watch) kill(targets []vigil.Target[group]) {
+	for _, t := range targets {
+		if t.Agent {
+			w.agent.kill()
+			continue
+		}
+		t.Group.kill()
+	}
 }
 
 // Between two looks at what was killed.
@@ -199,26 +206,22 @@ const (
 	alarmAfter = time.Second // SIGKILL takes milliseconds
 )
 
-// gone waits until the agent and all groups are confirmed gone.
-func (w *watch) gone(until time.Time) bool {
-	w.agent.wait(time.Until(until))
+// await looks until the agent and all groups are confirmed gone, or the vigil
+// gives up.
+func (w *watch) await() vigil.Verdict {
+	w.agent.wait(w.vigil.Patience())
 	pause, begin, warned := lookFirst, time.Now(), false
 	for {
-		w.groups = slices.DeleteFunc(w.groups, group.gone)
-		if w.agent.gone() && len(w.groups) == 0 {
-			return true
-		}
-		if time.Now().After(until) {
-			return false
+		targets, verdict := w.vigil.Look(samehost.Boottime(), w.agent.gone(), group.gone)
+		if verdict != vigil.Wait {
+			return verdict
 		}
 		if !warned && time.Since(begin) > alarmAfter {
 			warned = true
-			w.log.Error("SIGKILL does not end it", "agent gone", w.agent.gone(), "groups", w.groups)
+			w.log.Error("SIGKILL does not end it", "agent gone", w.agent.gone(), "groups", w.vigil.Groups())
 		}
 		time.Sleep(pause)
 		pause = min(2*pause, lookMax)
-		for _, g := range w.groups {
-			g.kill() // one that was forking
-		}
+		w.kill(targets)
 	}
 }

@@ -16,18 +16,22 @@ var ranBy = map[string]string{
 	"docs/operations.md":          "TestTypedCommands in tests/integration",
 	"docs/nats-cli.md":            "TestTypedCommands and TestNATSCLI in tests/integration",
 	"docs/messaging.md":           "TestTalk, TestNet and TestRemsh in tests/integration",
+	"docs/conformance.md":         "make conformance by .ci/run; its go test lines are .ci/run's with other flags",
 	"docs/testing.md":             "its make verbs by .ci/run; its go test lines are .ci/run's with other flags",
 	"examples/counter/README.md":  "the example's own test builds and runs it",
 	"examples/embedded/README.md": "the example's own test builds and runs it",
+	"examples/fencing/README.md":  "the example's own test builds it, and runs these lines",
 }
 
 // notRun are the lines that nothing runs, and why.
 var notRun = map[string]string{
-	"make sim": "a soak of any length; the same lives are lived by make test",
-	"scp":      "there is one machine; the cookie and the file are the test's",
-	"pkill":    "the test kills its own process",
-	"export":   "the test gives the variable to what it runs",
-	"kill":     "printed by the demo, not typed",
+	"make sim":   "a soak of any length; the same lives are lived by make test",
+	"make chaos": "CI runs its short form: make chaos-short",
+	"make soak":  "of any length, by hand",
+	"scp":        "there is one machine; the cookie and the file are the test's",
+	"pkill":      "the test kills its own process",
+	"export":     "the test gives the variable to what it runs",
+	"kill":       "printed by the demo, not typed",
 }
 
 var (

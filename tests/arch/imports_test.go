@@ -43,6 +43,11 @@ var graph = map[string][]may{
 		{"policy", "the rules it applies over time"},
 		{"policy/node", "members are nodes"},
 	},
+	"manager/machine/machinetest": {
+		{"manager/machine", "whole clusters of it in virtual time"},
+		{"policy", "the store holds its records"},
+		{"policy/node", "names"},
+	},
 	"manager/app": {
 		{"policy", "a start says app, session, epoch and kind"},
 		{"policy/node", "and where it comes from"},
@@ -57,7 +62,12 @@ var graph = map[string][]may{
 		{"policy", "app names"},
 		{"golang.org/x/sys/unix", "death signal of the parent, wait without reaping"},
 	},
+	"manager/warden/vigil": {
+		{"policy", "a certificate is a write of a session record"},
+		{"policy/node", "whose vigil it is"},
+	},
 	"manager/warden": {
+		{"manager/warden/vigil", "what it decides"},
 		{"manager/samehost", "what it kills are process groups, and it must be certain that they are gone"},
 		{"manager/lastresort", "the kernel ends a warden that stands still"},
 		{"policy", "nonces and app names"},
@@ -98,7 +108,7 @@ var graph = map[string][]may{
 		{natsGo, "it is the adapter of core NATS"},
 		{"bus/wire", "the form of heartbeats"},
 		{"manager/machine", "message types"},
-		{"policy", "nonces"},
+		{"policy", "nonces, and the apps whose subjects they are"},
 		{"policy/node", "subjects name nodes"},
 	},
 	"bus/service": {
@@ -148,6 +158,7 @@ var graph = map[string][]may{
 		{"manager/proc", "wiring: messages; its functions are part of the options"},
 		{"manager/samehost", "wiring: proofs by inspection"},
 		{"manager/warden", "wiring: the second process, and its way to the records"},
+		{"manager/warden/vigil", "what a certificate is"},
 		{"manager/status", "the status document"},
 		{"policy", "names and types of the Go API"},
 		{"policy/config", "what is configured"},
@@ -203,7 +214,8 @@ var graph = map[string][]may{
 		{"policy/node", "names"},
 	},
 	"tests/sim": {
-		{"manager/machine", "the only real thing in a simulation"},
+		{"manager/machine", "the only real thing in a simulation, beside"},
+		{"manager/warden/vigil", "what wardens decide"},
 		{"policy", "records"},
 		{"policy/node", "names"},
 		{"tests/sim/checkers", "what must hold"},

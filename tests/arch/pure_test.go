@@ -23,7 +23,7 @@ import (
 // depends on what they are given, and on nothing besides.
 var pure = []string{
 	"policy", "policy/node", "policy/erlterm", "policy/config",
-	"manager/machine", "manager/status", "bus/wire",
+	"manager/machine", "manager/warden/vigil", "manager/status", "bus/wire",
 }
 
 // pureMay are the packages that pure ones may import. The standard library's

@@ -10,7 +10,7 @@ import (
 
 var (
 	failovers = flag.Int("failovers", 0, "measure so many failovers of each kind")
-	write     = flag.Bool("write", false, "write the table into docs/benchmarks.md")
+	write     = flag.Bool("write", false, "write the tables into docs/benchmarks.md")
 )
 
 // TestFailover measures; what it prints is the result.
@@ -19,11 +19,11 @@ func TestFailover(t *testing.T) {
 		t.Skip("SKIPPED: measures for minutes: make bench")
 	}
 	b := newLab(t)
-	var rows []row
+	tab := &table{name: "failover", head: []string{"what", "n", "min", "median", "max"}}
 	add := func(what string, times []time.Duration) {
 		r := summary(what, times)
 		t.Log(r)
-		rows = append(rows, r)
+		tab.rows = append(tab.rows, r.cells())
 	}
 	spawns := b.spawns(3 * *failovers)
 	add("floor: start of a process", spawns)
@@ -44,7 +44,7 @@ func TestFailover(t *testing.T) {
 		}
 	}
 	if *write {
-		writeTable(t, rows)
+		tab.write(t)
 	}
 }
 

@@ -50,10 +50,10 @@ func TestMessages(t *testing.T) {
 		all = append(all, regentSeries(t, servers)...)
 		all = append(all, erlangSeries(t)...)
 	}
-	text := messageTable(all)
-	t.Log("\n" + text)
+	tab := messageTable(all)
+	t.Log("\n" + tab.String())
 	if *write {
-		replaceBetween(t, "<!-- messages -->\n", text)
+		tab.write(t)
 	}
 }
 
@@ -367,20 +367,19 @@ func erlangResults(file string) (out []measured) {
 }
 
 // messageTable has a line for each kind and way: of several series the median.
-func messageTable(all []measured) string {
-	var b strings.Builder
-	b.WriteString("| what | way | median µs | least µs | messages/s | allocations |\n|---|---|---|---|---|---|\n")
+func messageTable(all []measured) *table {
+	tab := &table{name: "messages", head: []string{"what", "way", "median µs", "least µs", "messages/s", "allocations"}}
 	for _, what := range []string{"call", "apply", "spawn", "one-way-100", "one-way-1000", "one-way-10000"} {
 		for _, way := range []string{"regent", "plain nats.go", "Erlang/OTP"} {
-			if line := messageRow(all, what, way); line != "" {
-				b.WriteString(line)
+			if cells := messageRow(all, what, way); cells != nil {
+				tab.rows = append(tab.rows, cells)
 			}
 		}
 	}
-	return b.String()
+	return tab
 }
 
-func messageRow(all []measured, what, way string) string {
+func messageRow(all []measured, what, way string) []string {
 	var medians, least []time.Duration
 	var rates, allocs []float64
 	for _, m := range all {
@@ -399,7 +398,7 @@ func messageRow(all []measured, what, way string) string {
 		}
 	}
 	if len(medians)+len(rates) == 0 {
-		return ""
+		return nil
 	}
 	us := func(list []time.Duration) string {
 		if len(list) == 0 {
@@ -415,5 +414,5 @@ func messageRow(all []measured, what, way string) string {
 		slices.Sort(list)
 		return fmt.Sprintf(format, list[len(list)/2])
 	}
-	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s |\n", what, way, us(medians), us(least), number("%.0f", rates), number("%.1f", allocs))
+	return []string{what, way, us(medians), us(least), number("%.0f", rates), number("%.1f", allocs)}
 }

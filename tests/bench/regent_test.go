@@ -4,7 +4,6 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,8 +15,10 @@ import (
 
 	"github.com/seed7529eb29/regent/bus"
 	"github.com/seed7529eb29/regent/bus/cred"
+	"github.com/seed7529eb29/regent/bus/service"
 	"github.com/seed7529eb29/regent/kv"
 	"github.com/seed7529eb29/regent/manager/status"
+	nodename "github.com/seed7529eb29/regent/policy/node"
 )
 
 // cluster is three nodes that are started again when they were killed.
@@ -125,20 +126,32 @@ func (c *cluster) writes(n int) (times []time.Duration) {
 	return times
 }
 
+// status asks the first node that answers.
 func (c *cluster) status() (d status.Document, err error) {
-	ctx, cancel := context.WithTimeout(c.t.Context(), time.Second)
-	defer cancel()
-	msg, err := c.conn.NATS().RequestWithContext(ctx, bus.Cluster("default").API("node1@lab", "status"), nil)
-	for _, n := range []string{"node2@lab", "node3@lab"} {
-		if err == nil {
+	for _, n := range c.nodes {
+		if d, err = c.statusOf(n); err == nil {
 			break
 		}
-		msg, err = c.conn.NATS().RequestWithContext(ctx, "regent.default.api."+strings.Replace(n, "@", "=40", 1)+".status", nil)
 	}
-	if err != nil {
-		return d, err
-	}
-	return d, json.Unmarshal(msg.Data, &d)
+	return d, err
+}
+
+func (c *cluster) statusOf(n *node) (d status.Document, err error) {
+	ctx, cancel := context.WithTimeout(c.t.Context(), time.Second)
+	defer cancel()
+	return d, c.service().Call(ctx, nodename.Name(n.name), "status", nil, &d)
+}
+
+func (c *cluster) service() service.Client {
+	return service.Client{Conn: c.conn.NATS(), Cluster: "default"}
+}
+
+// ownerIs reports whether all nodes know that the app runs on n.
+func (c *cluster) ownerIs(n *node) bool {
+	return !slices.ContainsFunc(c.nodes, func(o *node) bool {
+		d, err := c.statusOf(o)
+		return err != nil || len(d.Apps) == 0 || d.Apps[0].State != "running" || string(d.Apps[0].Node) != n.name
+	})
 }
 
 // calm waits until all are up and one runs the app, and who leads the store is

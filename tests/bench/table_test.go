@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// row is one line of the result.
+// row is what some measurements gave.
 type row struct {
 	what               string
 	n                  int
@@ -32,37 +32,48 @@ func (r row) String() string {
 	return fmt.Sprintf("%-60s n %3d   min %7s   median %7s   max %7s ms", r.what, r.n, ms(r.least), ms(r.median), ms(r.max))
 }
 
-// The tables stand between lines of docs/benchmarks.md.
-const (
-	tableBegin = "<!-- measured -->\n"
-	tableEnd   = "<!-- end -->\n"
-)
-
-func writeTable(t *testing.T, rows []row) {
-	t.Helper()
-	var b strings.Builder
-	b.WriteString("| what | n | min | median | max |\n|---|---|---|---|---|\n")
-	for _, r := range rows {
-		fmt.Fprintf(&b, "| %s | %d | %s | %s | %s |\n", r.what, r.n, ms(r.least), ms(r.median), ms(r.max))
-	}
-	replaceBetween(t, tableBegin, b.String())
+// figures are the same in the one cell of a table.
+func (r row) figures() string {
+	return fmt.Sprintf("%s ms (median of %d; %s to %s)", ms(r.median), r.n, ms(r.least), ms(r.max))
 }
 
-// replaceBetween writes text in place of what stands between begin and the next
-// end.
-func replaceBetween(t *testing.T, begin, text string) {
+func (r row) cells() []string {
+	return []string{r.what, fmt.Sprint(r.n), ms(r.least), ms(r.median), ms(r.max)}
+}
+
+// table is one of docs/benchmarks.md, where it stands between two comments.
+type table struct {
+	name string
+	head []string
+	rows [][]string
+}
+
+func (tab *table) String() string {
+	var b strings.Builder
+	line := func(cells []string) { b.WriteString("| " + strings.Join(cells, " | ") + " |\n") }
+	line(tab.head)
+	b.WriteString(strings.Repeat("|---", len(tab.head)) + "|\n")
+	for _, cells := range tab.rows {
+		line(cells)
+	}
+	return b.String()
+}
+
+// write puts it in the place of the one before.
+func (tab *table) write(t *testing.T) {
 	t.Helper()
 	const path = "../../docs/benchmarks.md"
-	doc, err := os.ReadFile(path)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, rest, ok := strings.Cut(string(doc), begin)
-	_, after, ok2 := strings.Cut(rest, tableEnd)
-	if !ok || !ok2 {
-		t.Fatalf("docs/benchmarks.md has no place for the table behind %q", begin)
+	begin, end := "<!-- measured: "+tab.name+" -->\n", "<!-- end -->\n"
+	before, rest, found := strings.Cut(string(text), begin)
+	_, after, ended := strings.Cut(rest, end)
+	if !found || !ended {
+		t.Fatalf("docs/benchmarks.md has no place for the table %q", tab.name)
 	}
-	if err := os.WriteFile(path, []byte(before+begin+text+tableEnd+after), 0o644); err != nil {
+	if err := os.WriteFile(path, []byte(before+begin+tab.String()+end+after), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

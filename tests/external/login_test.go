@@ -37,6 +37,11 @@ func (w *world) lives(n *life, login ...string) {
 	w.t.Helper()
 	w.must(append([]string{"start", app, "--on", n.name + "@lxw"}, login...)...)
 	w.waitStart(time.Second, 1, []string{n.name}, "normal")
+	// The cookie gives no rights on somebody else's NATS, and the node's own are
+	// none of the app's business.
+	if told, err := os.ReadFile(w.path("nats.log")); err != nil || len(told) > 0 {
+		w.t.Errorf("the app is told of NATS: %q, %v", told, err)
+	}
 	if code := n.terminate(); code != 0 {
 		w.t.Errorf("%s ended with %d after SIGTERM", n.name, code)
 	}

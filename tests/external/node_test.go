@@ -35,10 +35,12 @@ type world struct {
 
 const app = "myapp"
 
-// script is the app: it takes the lock, writes down its start, and runs until
+// script is the app: it takes the lock, writes down what it is told of NATS and
+// its start, and runs until
 // it is told to end.
 const script = `exec 9>>"$WORLD/lock"
 flock -n 9 || echo "overlap $REGENT_NODE $REGENT_EPOCH" >>"$WORLD/app.log"
+env | grep '^REGENT_NATS_' >>"$WORLD/nats.log"
 echo "start $REGENT_NODE $REGENT_EPOCH $REGENT_START_TYPE $$" >>"$WORLD/app.log"
 while :; do sleep 0.2; done
 `

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/seed7529eb29/regent/manager"
 	"github.com/seed7529eb29/regent/policy"
 )
@@ -85,6 +87,7 @@ func TestMixedCluster(t *testing.T) {
 // clientOwns: the best node is one without a server.
 func (m *mixed) clientOwns(t *testing.T) {
 	m.startOn("byclient", "node4", "node1", "node2")
+	m.login()
 	if on := m.j.running("byclient"); !slices.Equal(on, []string{"node4"}) {
 		t.Errorf("runs on %v", on)
 	}
@@ -105,6 +108,17 @@ func (m *mixed) localApp(t *testing.T) {
 	if err := m.nodes["node2"].n.Takeover(t.Context(), "here", ""); !errors.Is(err, manager.ErrNotRunningDistributed) {
 		t.Errorf("takeover of a local app: %v", err)
 	}
+}
+
+// login: an app at a node without a server of its own gets into NATS all the same.
+func (m *mixed) login() {
+	m.t.Helper()
+	l := m.j.of("byclient")[0].s.NATS
+	nc, err := nats.Connect(l.URL, nats.UserJWT(l.Token, l.Sign), nats.Secure(l.TLS()), nats.CustomInboxPrefix(l.Inbox))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	nc.Close()
 }
 
 // overlap: the new instance starts beside the old one, is confirmed as owner,
@@ -131,7 +145,7 @@ func (m *mixed) overlap(t *testing.T) {
 		t.Errorf("happened %v, want %v", steps, want)
 	}
 	first, second := m.j.of("over")[0].s, m.j.of("over")[1].s
-	if second.Kind != policy.StartTakeover || second.From != "node1@lxw" || second.Epoch <= first.Epoch {
+	if second.Kind != policy.StartTakeover || second.From != "node1@lxw" || second.Epoch <= first.Epoch || first.Provisional || !second.Provisional {
 		t.Errorf("the new instance was told %+v after %+v", second, first)
 	}
 	if err := m.nodes["node2"].n.Takeover(t.Context(), "over", ""); !errors.Is(err, manager.ErrAlreadyRunningLocally) {

@@ -28,6 +28,11 @@ type agent struct {
 	tickAt  Time // 0: none is scheduled
 	tickGen uint64
 
+	warden   *warden         // of this life
+	wardenUp bool            // it knows all groups
+	doom     machine.Instant // when the kernel ends this process if it does not say otherwise; 0: never
+	armed    machine.Instant // what the warden was told of that
+
 	disk    machine.Memory
 	writing *diskWrite
 	view    view
@@ -57,13 +62,13 @@ func (w *World) boot(a *agent) {
 	if a.life != 0 || a.held {
 		return
 	}
-	if a.left > 0 {
+	if a.host.frozen || !w.clearLeftovers(a) {
 		w.after(50*time.Millisecond, func() { w.boot(a) })
 		return
 	}
 	w.Stats.Boots++
 	nonce := policy.Nonce(w.id())
-	w.lives = append(w.lives, life{host: a.host})
+	w.lives = append(w.lives, life{host: a.host, nonce: nonce})
 	a.life = checkers.Life(len(w.lives) - 1)
 	w.lifeOf[nonce] = a.life
 	a.tickAt, a.writing, a.beat, a.view = 0, nil, machine.Beat{}, view{}
@@ -76,6 +81,22 @@ func (w *World) boot(a *agent) {
 	w.arm(a)
 	w.snapshotSoon(a)
 	w.auditLater(a)
+	w.hire(a, w.faulty.between(5*time.Millisecond, 300*time.Millisecond))
+}
+
+// clearLeftovers: a node may start beside what its former life has left, since
+// its session tells the two apart, where it can look at that. Elsewhere its
+// supervisor has ended all of it.
+func (w *World) clearLeftovers(a *agent) bool {
+	if a.left == 0 || w.Knobs.Proofs {
+		return true
+	}
+	for _, r := range w.allRuns() {
+		if r.agent == a {
+			w.killGroup(r)
+		}
+	}
+	return false
 }
 
 func (w *World) config(a *agent, nonce policy.Nonce) machine.Config {
@@ -151,10 +172,11 @@ func (w *World) end(a *agent) {
 		a.disk = d.mem
 	}
 	w.check.Died(a.life)
-	w.lives[a.life].over = true
-	for _, r := range a.runs {
+	w.lives[a.life].over, w.lives[a.life].overAt = true, w.now
+	for _, r := range slices.Clone(a.runs) {
 		w.orphaned(r)
 	}
+	w.inherit(a)
 	a.life, a.m, a.runs, a.frozen, a.paused, a.backlog = 0, nil, nil, false, false, nil
 }
 
@@ -162,6 +184,10 @@ func (w *World) end(a *agent) {
 // again by its supervisor.
 func (w *World) exited(a *agent, x machine.Exit) {
 	w.Stats.Exits++
+	if wd := a.warden; wd != nil && len(a.runs) == 0 && !wd.stopped {
+		a.warden = nil // it says goodbye
+		w.dismiss(wd)
+	}
 	w.end(a)
 	w.lostContact(a, 0.9)
 	d := 500 * time.Millisecond
@@ -178,6 +204,11 @@ func (w *World) reboot(h *host) {
 			w.crash(a)
 		}
 	}
+	for _, wd := range slices.Clone(w.wardens) {
+		if wd.agent.host == h {
+			w.dismiss(wd)
+		}
+	}
 	for _, id := range slices.Sorted(maps.Keys(w.runs)) {
 		if r := w.runs[id]; r.agent.host == h {
 			w.runGone(r)
@@ -186,45 +217,111 @@ func (w *World) reboot(h *host) {
 	w.rebootClock(h, slices.Index(w.hosts, h))
 }
 
-// freeze makes a host stand still, its agents and apps alike.
+// freeze makes a host stand still, its agents, wardens and apps alike.
 func (w *World) freeze(h *host) {
+	if h.frozen {
+		return
+	}
+	h.frozen, h.frozenAt = true, h.clock.read(w.now)
+	for _, wd := range w.wardens {
+		if wd.agent.host == h {
+			wd.stopped = true
+		}
+	}
+	for _, r := range w.allRuns() {
+		if r.agent.host == h {
+			w.check.Froze(r.life)
+		}
+	}
 	for _, a := range w.agents {
-		if a.host != h || a.life == 0 || a.frozen {
+		if a.host != h || a.life == 0 {
 			continue
 		}
 		w.Stats.Freezes++
 		if w.trace.on {
 			w.trace.line(w, a.name, "FREEZE", "")
 		}
-		a.frozen, a.frozenAt = true, h.clock.read(w.now)
-		w.check.Froze(a.life)
+		a.frozen, a.paused, a.frozenAt = true, false, h.frozenAt // one that was stopped goes on with its host
 	}
 }
 
-// thaw lets a host run on. The kernel's own timers ended what was past its
-// deadline before it could execute again; then the agent learns that it slept,
-// and only then what came in meanwhile.
+// thaw lets a host run on. The kernel's own timers end what is past its time
+// before it can execute again; then the agents learn that they slept, and only
+// then what came in meanwhile.
 func (w *World) thaw(h *host) {
-	for _, a := range w.agents {
-		if a.host == h && a.frozen && !a.paused {
-			w.thawRuns(a)
+	if !h.frozen {
+		return
+	}
+	if h.asleep {
+		h.clock.offset -= h.clock.read(w.now).Sub(h.frozenAt)
+	}
+	now := h.clock.read(w.now)
+	asleep := func(a *agent) bool { return a.host == h && a.frozen }
+	for _, wd := range slices.Clone(w.wardens) {
+		if wd.agent.host == h && wd.last != 0 && now >= wd.last {
+			w.dismiss(wd)
 		}
 	}
 	for _, a := range w.agents {
-		if a.host == h && a.frozen && !a.paused {
+		if asleep(a) && a.doom != 0 && now >= a.doom {
+			w.ended(a)
+		}
+	}
+	after := h.after
+	h.after = nil
+	for _, f := range after {
+		f()
+	}
+	h.frozen = false
+	if h.asleep {
+		h.asleep = false
+		w.slept(h)
+	}
+	for _, a := range w.agents {
+		if asleep(a) {
+			w.check.Thawed(a.life)
+		}
+	}
+	w.check.ThawedRest(func(l checkers.Life) bool { return w.lives[l].host == h && w.lives[l].over })
+	for _, a := range w.agents {
+		if asleep(a) {
 			w.wake(a)
 		}
 	}
+	for _, wd := range slices.Clone(w.wardens) {
+		if wd.agent.host == h {
+			w.resume(wd)
+		}
+	}
 }
 
-func (w *World) thawRuns(a *agent) {
-	now := a.host.clock.read(w.now)
-	for _, r := range slices.Clone(a.runs) {
-		if at, ok := w.check.Deadline(r.session); !ok || now >= at || r.killed {
+// slept: what ran on a host that was paused from outside may run for as long as
+// it takes the nodes to notice, and a kill. No longer.
+func (w *World) slept(h *host) {
+	const grace = 20 * time.Millisecond // until the obituary
+	w.check.Slept(func(l checkers.Life) bool { return w.lives[l].host == h })
+	for _, r := range w.allRuns() {
+		if r.agent.host != h {
+			continue
+		}
+		w.after(r.agent.lease.Kill+grace, func() {
+			if !r.gone && !r.orphan && !h.frozen {
+				w.check.Fail("sleep", "%s: run %d of session %s still runs %v after its host slept", r.agent.name, r.run, r.session, r.agent.lease.Kill+grace)
+			}
+		})
+	}
+}
+
+// ended is the kernel's timer for an agent that stood still: SIGKILL to it, and
+// with it to the first process of each app, which executes nothing any more.
+func (w *World) ended(a *agent) {
+	runs := slices.Clone(a.runs)
+	w.killAgent(a, a.life)
+	for _, r := range runs {
+		if !r.gone && (r.killed || !r.clan) {
 			w.runGone(r)
 		}
 	}
-	w.check.Thawed(a.life)
 }
 
 func (w *World) wake(a *agent) {
@@ -270,8 +367,34 @@ func (w *World) prove(a *agent, rec policy.SessionRecord) {
 		if a.life != asked {
 			return
 		}
-		l := w.lives[w.lifeOf[rec.Agent]]
-		gone := l.over && l.runs == 0 && rec.Host == a.host.id && rec.Host != (policy.Host{})
-		w.tell(a, 0, machine.Proved{Node: rec.Node, Agent: rec.Agent, Gone: gone})
+		w.tell(a, 0, machine.Proved{Node: rec.Node, Agent: rec.Agent, Gone: w.inquest(a, rec)})
 	})
+}
+
+// inquest is what manager/samehost does: the agent is looked at first; what a
+// dead one left is ended, unless its warden is at that and not late; all of it
+// has to be gone, the warden included.
+func (w *World) inquest(a *agent, rec policy.SessionRecord) (gone bool) {
+	id := w.lifeOf[rec.Agent]
+	l := &w.lives[id]
+	if rec.Host != a.host.id || rec.Host == (policy.Host{}) || !l.over {
+		return false
+	}
+	wd := w.wardenOf(id)
+	if wd != nil && w.now-l.overAt <= a.lease.Renew {
+		return false
+	}
+	if wd != nil {
+		w.dismiss(wd)
+	}
+	if l.runs == 0 {
+		return true
+	}
+	w.Stats.Leftovers++
+	for _, r := range w.allRuns() {
+		if r.life == id {
+			w.killGroup(r)
+		}
+	}
+	return false
 }

@@ -16,15 +16,20 @@ type run struct {
 	agent   *agent
 	life    checkers.Life
 	run     machine.RunID
+	app     policy.App
 	session policy.Session
 	knobs   *AppKnobs
 	up      bool
 	killed  bool
 	gone    bool
-	orphan  bool   // its agent is gone: nobody is told
-	gen     uint64 // of its plan; what was planned before is void
-	end     end    // how the plan ends
-	goneAt  Time   // when the plan ends
+	waiting bool // to execute its command: no warden knows it yet
+	clan    bool // it has processes that the death signal of their parent does not reach
+	orphan  bool // its agent is gone: nobody is told
+	// nobody is left who would end it in time
+	forsaken bool
+	gen      uint64 // of its plan; what was planned before is void
+	end      end    // how the plan ends
+	goneAt   Time   // when the plan ends
 }
 
 type end uint8
@@ -43,7 +48,7 @@ func (w *World) startApp(a *agent, act machine.StartApp) {
 	w.countStart(act)
 	w.mix(uint64(act.Epoch))
 	w.runID++
-	r := &run{id: w.runID, agent: a, life: a.life, run: act.Run, session: act.Session, knobs: &w.Knobs.Apps[i]}
+	r := &run{id: w.runID, agent: a, life: a.life, run: act.Run, app: act.App, session: act.Session, knobs: &w.Knobs.Apps[i]}
 	w.runs[r.id] = r
 	a.runs = append(a.runs, r)
 	a.left++
@@ -55,6 +60,17 @@ func (w *World) startApp(a *agent, act machine.StartApp) {
 	if beside {
 		w.Stats.Overlaps++
 	}
+	r.waiting = true
+	w.admit(r)
+}
+
+// exec is the instance's first step.
+func (w *World) exec(r *run) {
+	if !r.waiting || r.gone || r.orphan || r.gen > 0 { // or it is told to end already
+		return
+	}
+	r.waiting = false
+	r.clan = w.apps.happens(r.knobs.Clan)
 	d := w.apps.upTo(min(r.knobs.StartMax, w.round.startMax))
 	if w.round.faults && w.apps.happens(r.knobs.FailStart) {
 		w.plan(r, d, endFailed)
@@ -85,6 +101,14 @@ func (w *World) runHappens(id, gen uint64) {
 	if r == nil || r.gen != gen {
 		return
 	}
+	if h := r.agent.host; h.frozen && r.orphan {
+		h.after = append(h.after, func() { // it is killed before it executes again
+			if !r.gone && r.gen == gen {
+				w.runGone(r)
+			}
+		})
+		return
+	}
 	if a := r.agent; a.frozen && !a.paused && !r.orphan {
 		a.backlog = append(a.backlog, event{kind: kindRun, node: a.index, life: a.life, a: id, b: gen})
 		return
@@ -112,6 +136,8 @@ func (w *World) runGone(r *run) {
 	at := w.lives[r.life].host.clock.read(w.now)
 	if a.frozen && !a.paused && r.life == a.life {
 		at = a.frozenAt
+	} else if a.host.frozen {
+		at = a.host.frozenAt
 	}
 	w.check.Gone(r.life, r.run, at)
 	r.gone = true
@@ -126,6 +152,8 @@ func (w *World) runGone(r *run) {
 	if r.orphan || r.life != a.life {
 		return
 	}
+	wd := a.warden
+	w.tellWarden(wd, func() { wd.vigil.Gone(r.id) })
 	w.tell(a, w.apps.upTo(5*time.Millisecond), w.obituary(r))
 }
 
@@ -191,8 +219,20 @@ func (w *World) killTime(r *run) time.Duration {
 	return w.apps.upTo(r.agent.lease.Kill * (million - 2*DriftPPM) / million)
 }
 
-// orphaned: the agent is gone, and the kernel kills what it leaves.
+// orphaned: the agent is gone, and the kernel kills the first process that it
+// leaves. The rest is the warden's, or that of a node on the same host.
 func (w *World) orphaned(r *run) {
-	r.orphan, r.killed = true, true
-	w.plan(r, min(w.killTime(r), r.left(w.now)), endKilled)
+	r.orphan = true
+	switch {
+	case r.killed || !r.clan:
+		r.killed = true
+		w.plan(r, min(w.killTime(r), r.left(w.now)), endKilled)
+	default:
+		w.Stats.Clans++
+		r.gen++
+		r.end = endUp
+		if wd := r.agent.warden; wd == nil || wd.stopped || !r.agent.wardenUp {
+			w.forsake(r)
+		}
+	}
 }

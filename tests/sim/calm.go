@@ -27,6 +27,10 @@ var restNames = [...]string{"start all", "leave alone", "some stay down", "stop 
 // Live runs a whole life: storms and calms in turn until the hours are over.
 // It returns the first violation, or nil.
 func (w *World) Live(hours float64) *checkers.Violation {
+	if w.Knobs.Big {
+		hours *= bigShare
+		w.Knobs.Round = min(w.Knobs.Round, Time(hours*float64(time.Hour))/2)
+	}
 	end := Time(hours * float64(time.Hour))
 	for _, a := range w.agents {
 		w.after(w.faulty.upTo(3*time.Second), func() { w.boot(a) })
@@ -81,7 +85,7 @@ func (w *World) wakeNodes(how rest) (down []node.Name) {
 // that still ignores its stop.
 func (w *World) bound(app int) time.Duration {
 	d := lastCrash + 3*w.Knobs.leaseMax() + 5*time.Second
-	if w.Knobs.BucketLoss {
+	if w.Knobs.BucketLoss || w.Knobs.Rollback {
 		d += 4 * w.Knobs.leaseMax() // nobody acts on a new bucket, or on an app's lost record, before a lease and a fence
 	}
 	if t := w.Knobs.Specs[app].Timeout; t != policy.Infinite {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/seed7529eb29/regent/manager/machine"
+	"github.com/seed7529eb29/regent/policy"
 )
 
 // round is the weather of one stretch of a life: what goes wrong in it, and
@@ -52,7 +53,15 @@ const (
 	faultPause
 	faultBucket
 	faultCommand
-	faultKinds int = iota
+	faultWardenDeath
+	faultWardenPause
+	faultSocket        // between agent and warden: it ends, and both live
+	faultWardenCut     // a warden from the store
+	faultBoth          // agent and warden are killed, or stopped
+	faultForge         // a certificate that is made up, or an old one
+	faultRollback      // the store is set back
+	faultSleep         // a host is paused from outside, its clocks too
+	faultKinds     int = iota
 )
 
 // calm is a round without faults.
@@ -94,8 +103,10 @@ func (w *World) storm() round {
 			r.every[k] = time.Duration(float64(c.scale(4*time.Second, 10*time.Minute)) / w.Knobs.Busy)
 		}
 	}
-	if r.every[faultBucket] > 0 {
-		r.every[faultBucket] = c.scale(2*time.Minute, time.Hour) // one is a lot to bear
+	for _, k := range []faultKind{faultBucket, faultRollback} {
+		if r.every[k] > 0 {
+			r.every[k] = c.scale(2*time.Minute, time.Hour) // one is a lot to bear
+		}
 	}
 	if w.Knobs.Lively || c.happens(0.3) {
 		r.every[faultCommand] = c.scale(2*time.Second, time.Minute)
@@ -104,7 +115,8 @@ func (w *World) storm() round {
 }
 
 func (w *World) allowed(k faultKind) bool {
-	if k == faultBucket && !w.Knobs.BucketLoss || k == faultPause && !w.Knobs.Pauses {
+	if k == faultBucket && !w.Knobs.BucketLoss || k == faultPause && !w.Knobs.Pauses ||
+		k == faultRollback && !w.Knobs.Rollback || k == faultSleep && !w.Knobs.Sleeps {
 		return false
 	}
 	return w.Knobs.Only == nil || slices.Contains(w.Knobs.Only, k)
@@ -177,10 +189,35 @@ func (w *World) strike(k faultKind) {
 		w.strikePause(a)
 	case faultBucket:
 		w.strikeBucket()
+	case faultWardenDeath, faultWardenPause, faultSocket, faultWardenCut:
+		w.strikeWarden(a, k)
+	case faultBoth:
+		w.strikeBoth(a)
+	case faultForge:
+		w.forge()
+	case faultRollback:
+		w.strikeRollback()
+	case faultSleep:
+		w.strikeSleep(a.host)
 	}
 }
 
-var faultNames = [...]string{"crash", "freeze", "split", "pair", "cut off from the store", "outage of the store", "false hint", "disk wiped", "reboot", "wall clock", "pause", "bucket lost", "command"}
+// strikeBoth leaves an app to the kernel.
+func (w *World) strikeBoth(a *agent) {
+	if a.frozen || a.life == 0 || a.warden == nil || a.warden.stopped {
+		return
+	}
+	if w.Knobs.Pauses && w.faulty.happens(0.5) {
+		w.stopWarden(a.warden, w.faulty.scale(150*time.Millisecond, 3*w.Knobs.leaseMax()))
+		w.strikePause(a)
+		return
+	}
+	wd := a.warden
+	w.strikeCrash(a)
+	w.dismiss(wd)
+}
+
+var faultNames = [...]string{"crash", "freeze", "split", "pair", "cut off from the store", "outage of the store", "false hint", "disk wiped", "reboot", "wall clock", "pause", "bucket lost", "command", "warden killed", "warden stopped", "socket closed", "warden cut off", "agent and warden", "forged certificate", "store set back", "host paused"}
 
 // healLater ends a cut of the network. Cuts may end one another: that is only
 // one more kind of weather.
@@ -208,20 +245,19 @@ func (w *World) strikePause(a *agent) {
 		return
 	}
 	w.Stats.Pauses++
-	life := a.life
+	life, doom := a.life, a.doom
 	a.frozen, a.paused = true, true
 	w.after(w.faulty.scale(150*time.Millisecond, 3*w.Knobs.leaseMax()), func() {
 		if a.life == life && a.paused {
 			w.wake(a)
 		}
 	})
-	if at, ok := w.check.Deadline(a.beat.Session); ok {
-		w.schedule(event{at: a.host.clock.when(at) + w.lateness(), kind: kindCall, node: nobody, what: func() {
-			if a.life == life && a.paused {
-				w.crash(a)
-				w.after(w.faulty.scale(20*time.Millisecond, time.Minute), func() { w.boot(a) })
+	if doom != 0 {
+		w.after(a.host.clock.when(doom)-w.now, func() {
+			if a.life == life && a.paused && !a.host.frozen {
+				w.killAgent(a, life)
 			}
-		}})
+		})
 	}
 }
 
@@ -240,12 +276,41 @@ func (w *World) strikeBucket() {
 	}
 }
 
+// strikeRollback loses what the store has acknowledged lately, as when all its
+// machines lose power before they have synced. It goes on from there.
+func (w *World) strikeRollback() {
+	w.Stats.Rollbacks++
+	w.store.setBack(w.now - w.faulty.upTo(staleMax))
+	var cells []policy.Cell
+	for _, r := range w.store.keys {
+		cells = append(cells, r.asOf(w.now))
+	}
+	w.check.SetBack(cells)
+	w.round.outage = max(w.round.outage, w.now+w.faulty.upTo(time.Second))
+}
+
+// strikeSleep pauses a host from outside, as a virtual machine: its clocks stand
+// still too, but for the time of day, which is set right afterwards. Nothing on
+// it can know in time: what it ran may run beside another for the moment that it
+// takes to notice and to kill.
+func (w *World) strikeSleep(h *host) {
+	if h.frozen {
+		return
+	}
+	w.Stats.Sleeps++
+	w.freeze(h)
+	h.asleep = true
+	d := w.faulty.scale(150*time.Millisecond, 3*w.Knobs.leaseMax())
+	w.after(d, func() { w.thaw(h) })
+}
+
 func (w *World) strikeWipe(a *agent) {
 	if a.frozen {
 		return
 	}
 	w.crash(a)
 	a.disk = machine.Memory{}
+	w.check.Wiped(a.name)
 	w.after(w.faulty.scale(100*time.Millisecond, time.Minute), func() { w.boot(a) })
 }
 
@@ -280,6 +345,11 @@ func (w *World) heal(number int) {
 			w.wake(a)
 		}
 	}
+	for _, wd := range slices.Clone(w.wardens) {
+		wd.cut = false
+		w.resume(wd)
+	}
+	w.endForsaken()
 	for _, r := range w.allRuns() {
 		switch {
 		case r.up && (r.end == endCrashed || r.end == endExited):

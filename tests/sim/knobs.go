@@ -28,9 +28,13 @@ type Knobs struct {
 	Round      time.Duration // faults last about this long, then comes a calm
 	Only       []faultKind   // the only faults there are; nil: all kinds
 	BucketLoss bool          // the bucket is deleted and made again now and then
+	Rollback   bool          // the store is set back now and then
+	Sleeps     bool          // hosts are paused from outside, clocks and all
 	Pauses     bool          // agents alone may stand still; the kernel's timer ends them at their deadline
-	Busy       float64       // makes faults and commands this many times as frequent
-	Lively     bool          // many commands
+	Warden     wardenMode
+	Busy       float64 // makes faults and commands this many times as frequent
+	Lively     bool    // many commands
+	Big        bool    // many nodes and apps: its life is shorter
 }
 
 // AppKnobs are how an app behaves.
@@ -41,8 +45,16 @@ type AppKnobs struct {
 	StopMax   time.Duration // the stop timeout: then it is killed
 	FailStart float64
 	CrashMean time.Duration // 0: it never ends by itself
+	Clan      float64       // how often it has processes that the death of the agent does not end
 	Stubborn  float64       // how often it ignores a stop until its timeout
 }
+
+// One seed in bigEvery is a big cluster, which lives bigShare as long: a simulated
+// hour of it costs that much more.
+const (
+	bigEvery = 25
+	bigShare = 1.0 / 20
+)
 
 // DriftPPM is the most a clock may be off: two of them then differ in rate by
 // one in a thousand.
@@ -96,12 +108,21 @@ func pick[T any](c chance, of ...T) T { return of[c.IntN(len(of))] }
 func NewKnobs(seed uint64) *Knobs {
 	c := newChance(seed, streamKnobs)
 	k := &Knobs{DriftPPM: DriftPPM, Busy: 1}
-	for i := range pick(c, 2, 2, 3, 3, 3, 4, 5) {
+	k.Big = seed%bigEvery == 0
+	nodes := pick(c, 2, 2, 3, 3, 3, 4, 5)
+	if k.Big {
+		nodes = pick(c, 5, 6, 7)
+	}
+	for i := range nodes {
 		k.Nodes = append(k.Nodes, node.Name(fmt.Sprintf("n%d@sim", i+1)))
 	}
 	k.drawHosts(c)
 	k.drawLeases(c)
-	for i := range pick(c, 1, 1, 2, 3) {
+	apps := pick(c, 1, 1, 2, 3)
+	if k.Big {
+		apps = pick(c, 10, 20, 50)
+	}
+	for i := range apps {
 		k.drawApp(c, i)
 	}
 	for range k.Nodes {
@@ -113,6 +134,14 @@ func NewKnobs(seed uint64) *Knobs {
 	k.Lively = c.happens(0.4)
 	k.BucketLoss = c.happens(0.25)
 	k.Pauses = c.happens(0.4)
+	k.Rollback = c.happens(0.2)
+	k.Sleeps = c.happens(0.3)
+	k.Warden = pick(c, wardenAuto, wardenAuto, wardenAuto, wardenAuto, wardenOff, wardenRequire)
+	for i := range k.Apps {
+		if c.happens(0.5) {
+			k.Apps[i].Clan = c.Float64()
+		}
+	}
 	return k
 }
 
@@ -148,7 +177,7 @@ func (k *Knobs) drawLeases(c chance) {
 
 func (k *Knobs) drawApp(c chance, i int) {
 	k.Specs = append(k.Specs, &policy.Spec{
-		App:       policy.App([]string{"red", "sea", "tin"}[i]),
+		App:       appName(i),
 		Timeout:   pick(c, 0, 0, policy.Timeout(c.upTo(10*time.Second)), policy.Timeout(c.upTo(3*time.Second)), policy.Infinite),
 		Groups:    k.drawGroups(c),
 		Takeover:  pick(c, policy.Exclusive, policy.Exclusive, policy.Overlap, policy.Overlap, policy.Never),
@@ -170,6 +199,14 @@ func (k *Knobs) drawApp(c chance, i int) {
 		a.Stubborn = c.Float64()
 	}
 	k.Apps = append(k.Apps, a)
+}
+
+// appName keeps the order of names that of numbers.
+func appName(i int) policy.App {
+	if names := []string{"red", "sea", "tin"}; i < len(names) {
+		return policy.App(names[i])
+	}
+	return policy.App(fmt.Sprintf("u%02d", i))
 }
 
 // drawGroups is a priority list of some or all nodes, with or without tuples.

@@ -13,19 +13,44 @@ func (w *World) sendBeat(a *agent, b machine.Beat) {
 	} else {
 		a.beat.Phase, a.beat.Session = b.Phase, b.Session
 	}
+	b.N *= 2 // leaves room for one that is cut off
+	if w.beatsAre == beatsMerged && !b.Full {
+		b = a.merged(b)
+	}
 	var ev machine.Event = machine.Heard{Beat: b}
 	for _, to := range w.agents {
 		if to == a || to.life == 0 || a.cut[to.index] || w.net.happens(w.round.beatLoss) {
 			continue
 		}
 		w.carry(a, to, ev)
+		if w.beatsAre == beatsTwice {
+			w.carry(a, to, ev)
+		}
 		if w.net.happens(w.round.beatTwice) {
 			w.carry(a, to, ev)
 		}
 	}
 }
 
+// merged is a brief heartbeat as a full one: with what the latest full one said.
+func (a *agent) merged(b machine.Beat) machine.Beat {
+	if a.beat.N == 0 {
+		return b
+	}
+	full := a.beat
+	full.N = b.N
+	return full
+}
+
+// split is what a short heartbeat has of a full one.
+func split(b machine.Beat) machine.Beat {
+	return machine.Beat{Node: b.Node, Agent: b.Agent, Session: b.Session, N: b.N - 1, Phase: b.Phase, Hidden: b.Hidden}
+}
+
 func (w *World) carry(from, to *agent, ev machine.Event) {
+	if b := ev.(machine.Heard).Beat; w.beatsAre == beatsSplit && b.Full {
+		w.schedule(event{at: w.now, kind: kindBeat, node: to.index, life: to.life, a: uint64(from.index), what: machine.Heard{Beat: split(b)}})
+	}
 	d := time.Duration(w.net.Uint64() & (1<<21 - 1)) // about two milliseconds
 	if w.round.beatLate > 0 && w.net.happens(0.2) {
 		d = w.net.upTo(w.round.beatLate)

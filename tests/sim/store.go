@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/seed7529eb29/regent/manager/machine"
@@ -12,6 +13,7 @@ import (
 // revision that counts all writes, and a short memory of message ids.
 type store struct {
 	identity policy.Identity
+	era      uint64 // how often it was set back
 	seq      policy.Revision
 	keys     []*register // sorted by nothing: in order of their creation
 	log      []entry     // the latest writes, by revision modulo logLen
@@ -34,6 +36,7 @@ type value struct {
 // entry is one write as its watchers are told of it.
 type entry struct {
 	rev    policy.Revision
+	era    uint64
 	cell   policy.Cell
 	viewed machine.Event
 }
@@ -97,7 +100,7 @@ func (s *store) cas(w *policy.Write, now Time) (policy.Revision, policy.Outcome)
 	r.push(value{cell, now})
 	s.remember(w.ID, now)
 	view := policy.View{Identity: s.identity, Seq: s.seq, Cells: []policy.Cell{cell}}
-	s.log[s.seq%logLen] = entry{s.seq, cell, machine.Viewed{View: view}}
+	s.log[s.seq%logLen] = entry{s.seq, s.era, cell, machine.Viewed{View: view}}
 	return s.seq, policy.OutcomeOK
 }
 
@@ -116,6 +119,26 @@ func (s *store) remember(id string, now Time) {
 	for len(s.idAge) > 0 && s.idAge[0].at < now-dedupeFor {
 		delete(s.ids, s.idAge[0].id)
 		s.idAge = s.idAge[1:]
+	}
+}
+
+// setBack loses all that was written after a time, which must not be long ago:
+// revisions will be given again.
+func (s *store) setBack(t Time) {
+	s.era++
+	s.seq = 0
+	for _, r := range s.keys {
+		r.values = slices.DeleteFunc(r.values, func(v value) bool { return v.at > t })
+		s.seq = max(s.seq, r.last())
+	}
+	for i := range s.log {
+		if s.log[i].rev > s.seq {
+			s.log[i] = entry{}
+		}
+	}
+	for len(s.idAge) > 0 && s.idAge[len(s.idAge)-1].at > t {
+		delete(s.ids, s.idAge[len(s.idAge)-1].id)
+		s.idAge = s.idAge[:len(s.idAge)-1]
 	}
 }
 
@@ -237,9 +260,12 @@ func (w *World) writeArrives(r *request) {
 	w.answer(r)
 }
 
-func (w *World) applied(r *request) {
-	w.mix(uint64(r.rev))
-	switch r.op {
+func (w *World) applied(r *request) { w.change(r.life, &r.write.Cell, r.rev, r.op) }
+
+// change tells everybody of a write.
+func (w *World) change(by checkers.Life, cell *policy.Cell, rev policy.Revision, op machine.Op) {
+	w.mix(uint64(rev))
+	switch op {
 	case machine.OpExpire:
 		w.Stats.Expired++
 	case machine.OpCertify:
@@ -247,12 +273,12 @@ func (w *World) applied(r *request) {
 	case machine.OpClose:
 		w.Stats.Closed++
 	}
-	if r.write.Cell.App != nil {
+	if cell.App != nil {
 		w.round.written = w.now
-		w.mix(uint64(r.write.Cell.App.Owner.Epoch))
+		w.mix(uint64(cell.App.Owner.Epoch))
 	}
-	w.check.Applied(r.write.Cell)
-	w.publish(r.rev)
+	w.check.Applied(by, *cell)
+	w.publish(rev)
 }
 
 func (w *World) readArrives(r *request) {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -20,12 +21,14 @@ var (
 )
 
 // A tooth is one way to break the protocol: a change of the source, which the
-// simulation must notice. The change is made in the compiler's view of the
-// files (go build -overlay), never in the files.
+// simulation must notice, or a test of the package if it is about what the
+// simulation only models. The change is made in the compiler's view of the files
+// (go build -overlay), never in the files.
 type tooth struct {
 	name  string
-	by    string // a regular expression that the violation must match
+	by    string // a regular expression that the violation must match; or, with pkg, the name of the test
 	edits []edit
+	pkg   string // below the module's root; empty: this one
 }
 
 // edit replaces the only occurrence of old in a file below the module's root.
@@ -39,7 +42,7 @@ const (
 )
 
 // caught matches the report of a violation, not of a crash.
-var caught = regexp.MustCompile(`seed (\d+) at (\S+): ([A-Z]\d\S*|machine|reply): (.*)`)
+var caught = regexp.MustCompile(`seed (\d+) at (\S+): ([A-Z]\d\S*|machine|reply|sleep|rule 9): (.*)`)
 
 // TestTeeth: a simulation that finds nothing proves something only if it finds
 // what is broken.
@@ -48,7 +51,7 @@ func TestTeeth(t *testing.T) {
 		t.Skip("takes minutes: make teeth")
 	}
 	parallel := make(chan struct{}, min(2, runtime.GOMAXPROCS(0)))
-	for _, tt := range teeth {
+	for _, tt := range slices.Concat(teeth, packageTeeth) {
 		if !strings.Contains(tt.name, *flagToothRun) {
 			continue
 		}
@@ -56,6 +59,10 @@ func TestTeeth(t *testing.T) {
 			t.Parallel()
 			parallel <- struct{}{}
 			defer func() { <-parallel }()
+			if tt.pkg != "" {
+				biteTest(t, &tt)
+				return
+			}
 			bite(t, &tt)
 		})
 	}
@@ -63,7 +70,7 @@ func TestTeeth(t *testing.T) {
 
 // TestTeethFit: every edit finds exactly the place it was made for.
 func TestTeethFit(t *testing.T) {
-	for _, tt := range teeth {
+	for _, tt := range slices.Concat(teeth, packageTeeth) {
 		files, err := tt.apply("../..")
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
@@ -119,6 +126,17 @@ func bite(t *testing.T, tt *tooth) {
 	}
 }
 
+// biteTest runs a test of the broken package, which must fail.
+func biteTest(t *testing.T, tt *tooth) {
+	t.Helper()
+	run := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-timeout=1m", "-overlay", tt.overlay(t), "-run", "^"+tt.by+"$", "./"+tt.pkg)
+	run.Dir = "../.."
+	out, err := run.CombinedOutput()
+	if err == nil || !bytes.Contains(out, []byte("--- FAIL: "+tt.by)) {
+		t.Errorf("not noticed by %s: %v\n%.3000s", tt.by, err, out)
+	}
+}
+
 // overlay writes the changed files and the list of them for the compiler.
 func (tt *tooth) overlay(t *testing.T) string {
 	t.Helper()
@@ -160,95 +178,199 @@ const (
 	fileSession  = "manager/machine/session.go"
 	fileTakeover = "manager/machine/takeover.go"
 	fileRecord   = "policy/record.go"
+	fileApp      = "manager/machine/app.go"
+	fileRun      = "manager/machine/run.go"
+	fileVigil    = "manager/warden/vigil/vigil.go"
+	fileWatch    = "manager/warden/watch_linux.go"
+	fileProve    = "manager/samehost/prove_linux.go"
+	fileLoop     = "manager/agent/loop.go"
+	fileCAS      = "kv/cas.go"
+	fileStore    = "tests/sim/store.go"
+	fileWarden   = "tests/sim/warden.go"
+	fileAgent    = "tests/sim/agent.go"
 )
 
 var teeth = []tooth{
-	{"fence counted from the acknowledgement", `I[1248]`, []edit{
+	{name: "fence counted from the acknowledgement", by: `I[1248]`, edits: []edit{
 		{fileSession, "s.rev = cell.Rev\n\t\t\tm.prolong(r.sent)", "s.rev = cell.Rev\n\t\t\tm.prolong(m.now)"},
 	}},
-	{"a repeated renewal counts from the repeat", `I[1248]`, []edit{
+	{name: "a repeated renewal counts from the repeat", by: `I[1248]`, edits: []edit{
 		{fileRequest, "\tr.write.Alt = alternate\n", "\tr.write.Alt = alternate\n\tr.sent = m.now\n"},
 	}},
-	{"a registration that was read prolongs", `I[1248]`, []edit{
+	{name: "a registration that was read prolongs", by: `I[1248]`, edits: []edit{
 		{fileSession, "fenced: m.session.fenced}\n\tm.beats.changed = true\n}", "fenced: m.session.fenced}\n\tm.beats.changed = true\n\tm.prolong(m.now)\n}"},
 	}},
-	{"no self-fence", `machine|I4`, []edit{
+	{name: "no self-fence", by: `machine|I4`, edits: []edit{
 		{fileSession, "func (m *Machine) fenceIfDue() {\n", "func (m *Machine) fenceIfDue() {\n\tif m.cfg.Self != \"\" {\n\t\treturn\n\t}\n"},
 	}},
-	{"expiry counts from the first sight of the session", `I8`, []edit{
+	{name: "expiry counts from the first sight of the session", by: `I8`, edits: []edit{
 		{fileMember, "\tmb.cell, mb.seen = c, m.now\n", "\tif old.Node == nil || c.Node.Session != old.Node.Session {\n\t\tmb.seen = m.now\n\t}\n\tmb.cell = c\n"},
 	}},
-	{"an expiry that was only sent counts", `A1/A3|I[18]|S1`, []edit{
+	{name: "an expiry that was only sent counts", by: `A1/A3|I[18]|S1`, edits: []edit{
 		{fileMember, "\tmb.req.member = mb\n", "\tmb.req.member = mb\n\tmb.cell.Node = &rec\n"},
 	}},
-	{"expiry after the own TTL, whatever the other's", `I8`, []edit{
+	{name: "expiry after the own TTL, whatever the other's", by: `I9`, edits: []edit{
 		{fileMember, "max(m.cfg.Lease.TTL, rec.TTL)", "m.cfg.Lease.TTL"},
 	}},
-	{"expire only with a session", `I5`, []edit{
+	{name: "expire only with a session", by: `I5`, edits: []edit{
 		{fileMember, "\tcase m.passed(mb.seen.Add(", "\tcase m.session.id != \"\" && m.passed(mb.seen.Add("},
 	}},
-	{"certified without proof", `S4|I4`, []edit{
+	{name: "certified without proof", by: `S4|I4`, edits: []edit{
 		{fileMember, "\tif ev.Gone {\n", "\tif ev.Agent != \"\" {\n"},
 	}},
-	{"ended by another session without the revision", `A1/A3|I[14]`, []edit{
+	{name: "ended by another session without the revision", by: `A1/A3|I[14]`, edits: []edit{
 		{fileRecord, "return c.Rev > s.SRev", "return true"},
 	}},
-	{"a session that was replaced has not ended", `I5/I6|I6`, []edit{
+	{name: "a session that was replaced has not ended", by: `I5/I6|I6`, edits: []edit{
 		{fileRecord, "return c.Rev > s.SRev", "return false"},
 	}},
-	{"a live cell is overwritten by a restart", `S1`, []edit{
+	{name: "a live cell is overwritten by a restart", by: `S1`, edits: []edit{
 		{fileSession, "return rec == nil || rec.Agent == m.cfg.Agent", "return rec == nil || rec.Agent != \"\""},
 	}},
-	{"registered while processes are alive", `S1`, []edit{
+	{name: "registered while processes are alive", by: `S1`, edits: []edit{
 		{fileSession, "|| m.anyDistributed() ", ""},
 	}},
-	{"closed before the processes are gone", `I4`, []edit{
+	{name: "closed before the processes are gone", by: `I4`, edits: []edit{
 		{fileClose, "if m.life != lifeClosing || m.anyRun() {", "if m.life != lifeClosing {"},
 	}},
-	{"an unknown claim is taken for granted", `I2`, []edit{
+	{name: "an unknown claim is taken for granted", by: `I2`, edits: []edit{
 		{fileRequest, "\tif r.op == OpRenew && m.session.valid(m.now) {\n", "\tif r.op == OpClaim {\n\t\tm.forget(r)\n\t\tm.accepted(r, r.write.Expect+1)\n\t\treturn\n\t}\n\tif r.op == OpRenew && m.session.valid(m.now) {\n"},
 	}},
-	{"the answer to an older claim counts", `I2`, []edit{
+	{name: "the answer to an older claim counts", by: `I2`, edits: []edit{
 		{fileRequest, "func (m *Machine) forget(r *request) {\n\tdelete(m.requests, r.writes)\n", "func (m *Machine) forget(r *request) {\n\tif r.op != OpClaim {\n\t\tdelete(m.requests, r.writes)\n\t}\n"},
 		{fileRequest, "ev.Req || r.settled {", "ev.Req || r.settled && r.op != OpClaim {"},
 	}},
-	{"resumed without a new claim", `I2`, []edit{
+	{name: "resumed without a new claim", by: `I2`, edits: []edit{
 		{fileMachine, "s.Node == m.cfg.Self && m.session.id != \"\" && s.Session == m.session.id", "s.Node == m.cfg.Self && m.session.id != \"\""},
 		{fileOwner, "\ta.claim = nil\n\tif m.claimable(a)", "\tif a.rec.Owner.Session != m.session.id {\n\t\ta.claim = &claim{epoch: a.rec.Owner.Epoch, nonce: a.rec.Owner.Nonce, session: m.session.id}\n\t\tm.touch()\n\t\treturn\n\t}\n\ta.claim = nil\n\tif m.claimable(a)"},
 	}},
-	{"released before the app is gone", `A1/A3`, []edit{
+	{name: "released before the app is gone", by: `A1/A3`, edits: []edit{
 		{fileOwner, "\tcase a.run != nil:\n\tcase why", "\tcase a.run != nil && !a.run.ordered:\n\tcase why"},
 	}},
-	{"restarted after a release of unknown outcome", `I2`, []edit{
+	{name: "restarted after a release of unknown outcome", by: `I2`, edits: []edit{
 		{fileOwner, "func (m *Machine) release(a *app) {\n\tif a.claim != nil {\n\t\ta.claim.givenUp = true\n", "func (m *Machine) release(a *app) {\n\tif a.claim != nil {\n\t\ta.claim.over = nil\n"},
 	}},
-	{"started on the release, without a claim", `I2`, []edit{
+	{name: "started on the release, without a claim", by: `I2`, edits: []edit{
 		{fileTakeover, "\tcase m.claimable(a) && m.chosen(a):\n\t\tm.sendClaim(a)\n\t}\n}", "\tcase a.rec.Owner.Empty() && a.run == nil:\n\t\ta.claim = &claim{epoch: a.allot(m), nonce: policy.Nonce(m.cfg.NewID()), session: m.session.id}\n\t\tm.start(a)\n\t}\n}"},
 	}},
-	{"a reservation is not counted in high", `I3`, []edit{
+	{name: "a reservation is not counted in high", by: `I3`, edits: []edit{
 		{fileTakeover, "\t\trec.High = c.epoch\n", ""},
 	}},
-	{"the old owner is not named in prev", `A1/A3`, []edit{
+	{name: "the old owner is not named in prev", by: `A1/A3`, edits: []edit{
 		{fileTakeover, "\t\t\trec.Prev = old\n", ""},
 	}},
-	{"a live reservation is replaced (overlap)", `I1|A1/A3`, []edit{
+	{name: "a live reservation is replaced (overlap)", by: `I1|A1/A3`, edits: []edit{
 		{fileClaim, "\tcase !a.exclusive():\n\t\treturn false\n\tcase !a.rec.Owner.Empty():", "\tcase !a.exclusive():\n\t\treturn true\n\tcase !a.rec.Owner.Empty():"},
 	}},
-	{"a dead next is never cleared", `I5/I6: .*next is "n`, []edit{
+	{name: "a dead next is never cleared", by: `I5/I6: .*next is "n`, edits: []edit{
 		{fileOwner, "case !rec.Next.Empty() && m.ended(rec.Next):", "case false:"},
 	}},
-	{"an own landed claim can't be claimed", `I5/I6: .*no instance|I5`, []edit{
+	{name: "an own landed claim can't be claimed", by: `I5/I6: .*no instance|I5`, edits: []edit{
 		{fileClaim, "case owner.Empty() || m.mine(owner):", "case owner.Empty():"},
 		{fileOwner, "\tm.release(a)\n}\n\n// restartInPlace", "}\n\n// restartInPlace"},
 	}},
-	{"the Timeout is cancelled by the return of the node", `I5/I6: .*no instance|I6`, []edit{
+	{name: "the Timeout is cancelled by the return of the node", by: `I5/I6: .*no instance|I6`, edits: []edit{
 		{fileClaim, "mb.present() && mb.beat.Session == a.rec.Owner.Session && !m.ended(a.rec.Owner)", "mb.present()"},
 	}},
-	{"a lost bucket's successor is acted on at once", `I[145]|A1/A3|S1`, []edit{
+	{name: "a lost bucket's successor is acted on at once", by: `I[145]|A1/A3|S1`, edits: []edit{
 		{fileBucket, "if m.knowsBucket() || ", "if b.ready || m.knowsBucket() || "},
 		{fileClaim, "a.started && m.passed(a.missing.Add(m.quarantine())):", "a.started:"},
 	}},
-	{"the barrier is not waited for", `I7`, []edit{
+	{name: "the barrier is not waited for", by: `I7`, edits: []edit{
 		{fileMachine, "if !m.hasBarrier() {", "if m.cfg.Self != \"\" {"},
+	}},
+	{name: "expiry without compare-and-set", by: `I[1489]|A1/A3`, edits: []edit{
+		{fileStore, "if r.last() != w.Expect {", "if n := w.Cell.Node; r.last() != w.Expect && (n == nil || n.State != policy.SessionExpired) {"},
+	}},
+	{name: "a refused expiry has happened", by: `A1/A3|I[148]|S1`, edits: []edit{
+		{fileRequest, "\tcase policy.OutcomeRefused:\n", "\tcase policy.OutcomeRefused:\n\t\tif r.op == OpExpire {\n\t\t\tm.forget(r)\n\t\t\tm.accepted(r, r.write.Expect+1)\n\t\t\treturn\n\t\t}\n"},
+	}},
+	{name: "the epoch is the revision", by: `I[23]`, edits: []edit{
+		{fileApp, "\ta.allotted = max(a.allotted, m.heardEpoch(a)) + 1\n", "\ta.allotted = policy.Epoch(m.bucket.most) + 1\n"},
+	}},
+	{name: "a host that slept stops nothing", by: `sleep|I[14]`, edits: []edit{
+		{fileSession, "\tm.fence(\"the host slept or stood still\")\n", ""},
+	}},
+	{name: "a registration from before a sleep counts", by: `I[148]`, edits: []edit{
+		{fileSession, "\tif r := m.self.req; r != nil {\n\t\tm.settle(r)\n\t}\n}\n\n// ownCell", "}\n\n// ownCell"},
+	}},
+	{name: "a store that was set back and went on is an old picture", by: `rule 9|I[138]|A1/A3|S1`, edits: []edit{
+		{fileBucket, "\tif m.forgotten() {", "\tif m.forgotten() && false {"},
+		{fileRequest, "if ev.Rev <= r.seen {", "if false {"},
+	}},
+	{name: "certified, and the groups not killed", by: `I4`, edits: []edit{
+		{fileVigil, "[]Target[G]{{Agent: true}}, v.targets()...)", "[]Target[G]{{Agent: true}})"},
+		{fileVigil, "case agentGone && len(v.groups) == 0:", "case agentGone:"},
+	}},
+	{name: "certified by the agent's pid alone", by: `I4`, edits: []edit{
+		{fileVigil, "case agentGone && len(v.groups) == 0:", "case agentGone:"},
+	}},
+	{name: "the agent is left alive when its socket ends", by: `S4`, edits: []edit{
+		{fileVigil, "[]Target[G]{{Agent: true}}, v.targets()...)", "[]Target[G]{}, v.targets()...)"},
+		{fileVigil, "case agentGone && len(v.groups) == 0:", "case len(v.groups) == 0:"},
+	}},
+	{name: "certified by a plain put", by: `S[14]|I[148]`, edits: []edit{
+		{fileWarden, "\trev, outcome := w.store.cas(&write, w.now)\n", "\twrite.Expect = w.store.register(write.Cell.Key).last()\n\trev, outcome := w.store.cas(&write, w.now)\n"},
+	}},
+	{name: "certified, whatever session is there", by: `S4|I4`, edits: []edit{
+		{fileVigil, "rec == nil || rec.Agent != l.Agent ||", "rec == nil ||"},
+	}},
+	{name: "a certificate is accepted by the node's name", by: `A1/A3|I[148]|S[14]`, edits: []edit{
+		{fileMember, "rec == nil || rec.Session != ev.Session || rec.Agent != ev.Agent {", "rec == nil {"},
+		{fileMember, "\tif mb.present() && mb.agent == ev.Agent {\n", "\tdead := *mb.cell.Node\n\tdead.State = policy.SessionDead\n\tm.learnNode(policy.Cell{Key: policy.NodeKey(mb.name), Rev: ev.Rev, Node: &dead})\n\tif mb.present() && mb.agent == ev.Agent {\n"},
+	}},
+	{name: "a group that its warden does not know", by: `I4`, edits: []edit{
+		{fileVigil, "func (v *Vigil[G]) Add(g G) { v.groups", "func (v *Vigil[G]) Add(g G) {\n\tif v.all {\n\t\treturn\n\t}\n\tv.groups"},
+	}},
+	{name: "a successor certifies what it was not told", by: `I4`, edits: []edit{
+		{fileVigil, "\t\tif !v.all {\n", "\t\tif v.life.Agent == \"\" {\n"},
+	}},
+	{name: "proved by the agent's pid alone, on its host", by: `I4`, edits: []edit{
+		{fileAgent, "\tif l.runs == 0 {\n", "\tif l.over {\n"},
+	}},
+}
+
+// packageTeeth are the same in packages of which the simulation has only a model,
+// or only a part.
+var packageTeeth = []tooth{
+	{name: "package machine: restarted while a re-assertion is open", pkg: "manager/machine", by: "TestRule6Claim", edits: []edit{
+		{fileRun, "if c.over != nil && a.reasserting() {", "if false {"},
+	}},
+	{name: "package sim: released before the app is gone, by orders", pkg: "tests/sim", by: "TestAllOrders", edits: []edit{
+		{fileOwner, "\tcase a.run != nil:\n\tcase why", "\tcase a.run != nil && !a.run.ordered:\n\tcase why"},
+	}},
+	{name: "package samehost: proved by the agent's pid alone", pkg: "manager/samehost", by: "TestProofNeedsAgentAndGroupsGone", edits: []edit{
+		{fileProve, "\tfor _, g := range groups {\n\t\talive, err := g.Alive()", "\tfor _, g := range groups[:0] {\n\t\talive, err := g.Alive()"},
+	}},
+	{name: "package samehost: another PID namespace is the same host", pkg: "manager/samehost", by: "TestNoProof", edits: []edit{
+		{fileProve, "case rec.Host != here:", "case rec.Host.BootID != here.BootID:"},
+	}},
+	{name: "package warden: the agent is left alive", pkg: "manager/warden", by: "TestAgentStandsStill", edits: []edit{
+		{fileWatch, "\t\t\tw.agent.kill()\n", ""},
+	}},
+	{name: "package warden: the groups are not killed", pkg: "manager/warden", by: "TestAgentKilled", edits: []edit{
+		{fileWatch, "\t\tt.Group.kill()\n", ""},
+	}},
+	{name: "package warden: certified before the groups are gone", pkg: "manager/warden", by: "TestAgentKilled", edits: []edit{
+		{fileWatch, "w.agent.gone(), group.gone)", "w.agent.gone(), func(group) bool { return true })"},
+		{fileWatch, "\t\tt.Group.kill()\n", ""},
+	}},
+	{name: "package warden: a group is not entered", pkg: "manager/warden", by: "TestAgentKilled", edits: []edit{
+		{fileWatch, "\t\tw.vigil.Add(*f.Add)\n", ""},
+	}},
+	{name: "package warden: the deadline is not watched", pkg: "manager/warden", by: "TestAgentStandsStill", edits: []edit{
+		{fileWatch, "\tw.vigil.Arm(a.At)\n", ""},
+	}},
+	{name: "package vigil: certified by name", pkg: "manager/warden/vigil", by: "TestCertificate", edits: []edit{
+		{fileVigil, "rec == nil || rec.Agent != l.Agent ||", "rec == nil ||"},
+	}},
+	{name: "package vigil: certified by a plain put", pkg: "manager/warden/vigil", by: "TestCertificate", edits: []edit{
+		{fileVigil, ", Expect: c.Rev}", "}"},
+	}},
+	{name: "package agent: sleep is not noticed", pkg: "manager/agent", by: "TestWallClockJumpFences", edits: []edit{
+		{fileLoop, "\tif slept {\n", "\tif slept && n == nil {\n"},
+	}},
+	{name: "package kv: no compare-and-set", pkg: "kv", by: "TestStoreOnOneServerConforms", edits: []edit{
+		{fileCAS, "msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(uint64(*expect), 10))", "_ = strconv.FormatUint(uint64(*expect), 10)"},
 	}},
 }

@@ -13,6 +13,7 @@ import (
 type view struct {
 	current bool
 	seq     policy.Revision // complete up to here
+	era     uint64          // of the store when the picture was loaded
 	gen     uint64          // of the stream; a new one begins when the picture is lost
 	last    Time            // when the latest change in flight arrives: they keep their order
 	loading bool
@@ -35,15 +36,28 @@ func (w *World) forward(a *agent, rev policy.Revision) {
 		d = w.stores.upTo(w.round.lagMax)
 	}
 	a.view.last = max(a.view.last, w.now+d)
-	w.schedule(event{at: a.view.last, kind: kindView, node: a.index, life: a.life, a: uint64(rev), b: a.view.gen})
+	w.schedule(event{at: a.view.last, kind: kindView, node: a.index, life: a.life, a: uint64(rev) | w.store.era<<eraShift, b: a.view.gen})
 }
 
-func (w *World) viewArrives(a *agent, rev policy.Revision, gen uint64) {
+// eraShift leaves room for revisions.
+const eraShift = 40
+
+func (w *World) viewArrives(a *agent, which uint64, gen uint64) {
 	v := &a.view
-	if gen != v.gen || !v.current || rev <= v.seq {
+	rev, era := policy.Revision(which&(1<<eraShift-1)), which>>eraShift
+	if gen != v.gen || !v.current {
 		return
 	}
 	e := &w.store.log[rev%logLen]
+	switch {
+	case era != w.store.era: // what it said is gone
+		return
+	case rev <= v.seq && era != v.era:
+		w.viewLost(a, "the history of the bucket changed")
+		return
+	case rev <= v.seq:
+		return
+	}
 	if rev != v.seq+1 || e.rev != rev {
 		w.viewLost(a, "a change is missing")
 		return
@@ -84,7 +98,7 @@ func (w *World) snapshotArrives(a *agent, gen uint64) {
 		at -= w.stores.upTo(staleMax)
 	}
 	snap := w.store.snapshot(at)
-	v.current, v.seq, v.gen = true, snap.Seq, v.gen+1
+	v.current, v.seq, v.gen, v.era = true, snap.Seq, v.gen+1, w.store.era
 	v.old, v.most = snap.Seq < v.most && w.stores.happens(0.5), max(v.most, snap.Seq)
 	for _, c := range snap.Cells {
 		w.check.Saw(a.life, c)
@@ -109,6 +123,8 @@ func (w *World) audit(a *agent) {
 		if v.current && w.stores.happens(0.5) {
 			w.viewLost(a, "no connection")
 		}
+	case v.current && v.seq > w.store.seq && w.now >= w.round.outage:
+		w.viewLost(a, "the store was set back")
 	case v.current && v.old && w.now >= w.round.outage:
 		w.viewLost(a, "the store went back")
 	case v.current && v.seq < w.store.seq && v.last < w.now && w.now >= w.round.outage:

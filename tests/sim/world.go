@@ -33,24 +33,51 @@ type World struct {
 	check  *checkers.Checker
 	trace  tracer
 
+	wardens []*warden // those alive
+	certs   []machine.Certified
+
 	calls map[machine.CallID]call
 	runs  map[uint64]*run
 	runID uint64
 	moved []bool // by app: some command moved it
+
+	// What must make no difference.
+	twice bool // every answer and every change of a record is told twice
+
+	beatsAre beatCut
 }
+
+// beatCut is how heartbeats carry what they say.
+type beatCut int
+
+const (
+	beatsAsTheyAre beatCut = iota
+	beatsMerged            // all in full
+	beatsSplit             // each full one after a brief one
+	beatsTwice             // each twice
+)
+
+var beatCutNames = [...]string{"as they are", "merged", "split", "told twice"}
 
 // host is what its nodes share: a clock and a process table.
 type host struct {
 	clock clock
 	id    policy.Host
 	boots int
+
+	frozen   bool
+	asleep   bool // its clock stands still, too
+	frozenAt machine.Instant
+	after    []func() // what becomes of orphans when it runs on
 }
 
 // life is one agent process, also after its end.
 type life struct {
-	host *host
-	over bool
-	runs int // app processes that are still there
+	host   *host
+	nonce  policy.Nonce
+	over   bool
+	overAt Time
+	runs   int // app processes that are still there
 }
 
 // Stats counts what happened, so that a run in which nothing did is seen.
@@ -61,6 +88,8 @@ type Stats struct {
 	Writes, Unknown, Late, Refused                   int
 	Expired, Certified, Closed, Fenced               int
 	Rounds, Calm, StartFails, Crashed                int
+	Wardens, Avenged, Avengers, Certificates         int
+	Clans, Forsaken, Leftovers, Sleeps, Rollbacks    int
 }
 
 // Add adds up the counts of another life.
@@ -79,6 +108,8 @@ func (s *Stats) all() []*int {
 		&s.Writes, &s.Unknown, &s.Late, &s.Refused,
 		&s.Expired, &s.Certified, &s.Closed, &s.Fenced,
 		&s.Rounds, &s.Calm, &s.StartFails, &s.Crashed,
+		&s.Wardens, &s.Avenged, &s.Avengers, &s.Certificates,
+		&s.Clans, &s.Forsaken, &s.Leftovers, &s.Sleeps, &s.Rollbacks,
 	}
 }
 
@@ -209,7 +240,7 @@ func (w *World) happen(a *agent, e *event) {
 	case kindGiveUp:
 		w.gaveUp(a, e.what.(*request))
 	case kindView:
-		w.viewArrives(a, policy.Revision(e.a), e.b)
+		w.viewArrives(a, e.a, e.b)
 	case kindSnap:
 		w.snapshotArrives(a, e.b)
 	case kindAudit:
@@ -231,16 +262,38 @@ func (w *World) step(a *agent, ev machine.Event) {
 	if w.trace.on {
 		w.trace.event(w, a, ev)
 	}
-	for _, act := range a.m.Step(now, ev) {
+	actions := a.m.Step(now, ev)
+	if doom := a.m.Doom(); doom != a.doom {
+		a.doom = doom
+		w.armWarden(a)
+	}
+	for _, act := range actions {
 		w.perform(a, act)
 		if a.m == nil {
 			return
+		}
+	}
+	if w.twice && repeatable(ev) {
+
+		if again := a.m.Step(now, ev); len(again) > 0 {
+			w.check.Fail("reply", "%s: %T, told twice, led to %T: %+v, then %+v", a.name, ev, again[0], actions, again)
 		}
 	}
 	if err := a.m.Check(); err != nil {
 		w.check.Fail("machine", "%s: %v", a.name, err)
 	}
 	w.arm(a)
+}
+
+// repeatable: what may come twice. A command that does is another command.
+func repeatable(ev machine.Event) bool {
+	switch ev.(type) {
+	case machine.Command, machine.Cancel, machine.Tick, machine.Slept:
+		return false
+	case machine.Heard:
+		return false // one that was turned away is news when the life that was believed has been silent for long enough
+	}
+	return true
 }
 
 func (w *World) perform(a *agent, act machine.Action) {

@@ -51,6 +51,10 @@ type session struct {
 	life  Life
 	acked machine.Instant // t_send of the last acknowledged renewal
 	valid bool            // one was acknowledged at all
+
+	shaken bool            // the store was set back behind it
+	until  machine.Instant // with the store set back: when it must have been noticed
+	slept  bool            // its host stood still, clocks and all
 }
 
 // New makes a checker of the given apps. clock reads the clock of the host
@@ -64,7 +68,7 @@ func New(specs []*policy.Spec, clock func(Life) machine.Instant) *Checker {
 		apps:     map[policy.App]*app{},
 	}
 	for _, s := range specs {
-		c.apps[s.App] = &app{spec: s, allotted: map[policy.Epoch]policy.Nonce{}}
+		c.apps[s.App] = &app{spec: s, allotted: map[policy.Epoch]policy.Nonce{}, ranOn: map[node.Name]policy.Epoch{}}
 	}
 	return c
 }
@@ -162,12 +166,12 @@ func (c *Checker) Deadline(id policy.Session) (at machine.Instant, ok bool) {
 	return s.acked.Add(c.lives[s.life].lease.Fence()), true
 }
 
-// Applied says that the store has accepted a write, which then is the value of
-// its key.
-func (c *Checker) Applied(cell policy.Cell) {
+// Applied says that the store has accepted a life's write, which then is the
+// value of its key.
+func (c *Checker) Applied(by Life, cell policy.Cell) {
 	switch {
 	case cell.Node != nil:
-		c.nodeApplied(cell.Node)
+		c.nodeApplied(by, cell.Node)
 	case cell.App != nil:
 		c.appApplied(cell.App)
 	}
@@ -183,7 +187,7 @@ func (c *Checker) Recreated() {
 	}
 }
 
-func (c *Checker) nodeApplied(now *policy.SessionRecord) {
+func (c *Checker) nodeApplied(by Life, now *policy.SessionRecord) {
 	was, existed := c.nodes[now.Node]
 	c.nodes[now.Node] = *now
 	switch {
@@ -191,7 +195,7 @@ func (c *Checker) nodeApplied(now *policy.SessionRecord) {
 	case was.State == policy.SessionLive && now.Session != was.Session:
 		c.replaced(&was, now)
 	case was.State == policy.SessionLive && now.State != policy.SessionLive:
-		c.sessionEnded(&was, now.State)
+		c.sessionEnded(by, &was, now.State)
 	case was.State != policy.SessionLive && now.Session == was.Session:
 		c.Fail("I8", "session %s of %s was %s and is %s again", now.Session, now.Node, was.State, now.State)
 	}
@@ -208,17 +212,22 @@ func (c *Checker) replaced(was, now *policy.SessionRecord) {
 	}
 }
 
-func (c *Checker) sessionEnded(was *policy.SessionRecord, state policy.SessionState) {
+func (c *Checker) sessionEnded(by Life, was *policy.SessionRecord, state policy.SessionState) {
 	l := c.byNonce[was.Agent]
-	if at, ok := c.Deadline(was.Session); ok && state == policy.SessionExpired && !c.lives[l].over && c.clock(l) < at {
-		c.Fail("I8", "%s was expired %v before its right to act ends", was.Node, time.Duration(at-c.clock(l)))
+	s := c.session(was.Session, l)
+	if at, ok := c.Deadline(was.Session); ok && state == policy.SessionExpired && !c.lives[l].over && c.clock(l) < at && !s.shaken && !s.slept {
+		rule := "I8"
+		if ttl := c.lives[by].lease.TTL; ttl < c.lives[l].lease.TTL {
+			rule = "I9"
+		}
+		c.Fail(rule, "%s was expired by %s %v before its right to act ends", was.Node, c.lives[by].node, time.Duration(at-c.clock(l)))
 	}
 	if state == policy.SessionDead && !c.lives[l].over {
 		c.Fail("S4", "%s was certified dead while its agent lives", was.Node)
 	}
 	for i := range c.instances {
 		in := &c.instances[i]
-		if in.session == was.Session && (!in.frozen || state != policy.SessionExpired) {
+		if in.session == was.Session && (!in.frozen && !in.excused && !in.shaken || state != policy.SessionExpired) {
 			c.Fail("I4", "session %s of %s is %s while %s is alive", was.Session, was.Node, state, in.name())
 		}
 	}

@@ -18,4 +18,5 @@
 //	I6  it runs on the best candidate, and then nothing moves any more
 //	I7  nothing starts before the barrier
 //	I8  a session is ended by others only when its right to act is over
+//	I9  that holds for observers with a shorter lease, too
 package checkers

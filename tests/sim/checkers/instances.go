@@ -16,7 +16,8 @@ type app struct {
 	record   policy.AppRecord
 	exists   bool
 	allotted map[policy.Epoch]policy.Nonce
-	started  policy.Epoch // the highest epoch that was started under
+	started  policy.Epoch               // the highest epoch that was started under
+	ranOn    map[node.Name]policy.Epoch // likewise on each node, which has it on disk whatever becomes of the store
 }
 
 // right is a claim or reservation that an agent knows to have been applied, or
@@ -32,11 +33,12 @@ type right struct {
 	reserved bool // began as a reservation (overlap)
 	started  bool
 	givenUp  bool
+	lost     bool // the store was set back behind it
 }
 
-// rightsMax bounds how many claims of one agent are remembered: older ones can
-// only be stragglers.
-const rightsMax = 64
+// rightsMax bounds how many claims of one agent are remembered, per app: older
+// ones can only be stragglers.
+const rightsMax = 32
 
 // instance is one app process from the order to start it until it is gone.
 type instance struct {
@@ -50,6 +52,9 @@ type instance struct {
 	restart  bool
 	up       bool // its start is complete
 	frozen   bool // alive, but not executing
+	shaken   bool // the store was set back behind its claim or its lease
+	until    machine.Instant
+	excused  bool // what ends it in time is lost, as the documents say it may be
 }
 
 func (in *instance) name() string {
@@ -80,7 +85,7 @@ func (c *Checker) claims(a *agent, app policy.App, req machine.RequestID, s poli
 			return // a repeat
 		}
 	}
-	if len(a.rights) == rightsMax {
+	if len(a.rights) >= rightsMax*(1+len(c.apps)) {
 		a.rights = slices.Delete(a.rights, 0, 1)
 	}
 	for i := range a.rights {
@@ -190,12 +195,22 @@ func (c *Checker) checkRight(a *agent, in *instance) {
 		c.Fail("I2", "%s started under a claim that was given up", in.name())
 	}
 	in.restart, in.reserved = r.started, r.reserved
+	if s := c.sessions[in.session]; s != nil && (r.lost || s.shaken) {
+		in.shaken, in.until = true, s.until
+	}
 	r.started = true
 }
 
 // checkEpoch is I3 for starts.
 func (c *Checker) checkEpoch(a *app, in *instance) {
 	if in.restart {
+		return
+	}
+	if e := a.ranOn[in.node]; in.epoch <= e {
+		c.Fail("I3", "%s started, and its node has started it with epoch %d", in.name(), e)
+	}
+	a.ranOn[in.node] = in.epoch
+	if in.shaken {
 		return
 	}
 	if in.epoch <= a.started {
@@ -209,7 +224,7 @@ func (c *Checker) checkTogether(s *policy.Spec, in *instance) bool {
 	others := 0
 	for i := range c.instances {
 		o := &c.instances[i]
-		if o.app != in.app || o.frozen {
+		if o.app != in.app || o.frozen || o.excused || c.tolerated(o) || in.shaken {
 			continue
 		}
 		others++
@@ -236,7 +251,7 @@ func (c *Checker) Gone(l Life, run machine.RunID, at machine.Instant) {
 func (c *Checker) checkFence(in *instance, at machine.Instant) {
 	deadline, ok := c.Deadline(in.session)
 	lease := &c.lives[in.life].lease
-	if limit := deadline.Add(lease.Kill + lease.Late); !ok || at > limit {
+	if limit := deadline.Add(lease.Kill + lease.Late); !in.excused && (!ok || at > limit) {
 		c.Fail("I4", "%s was alive %v after its fence", in.name(), at.Sub(deadline))
 	}
 }
@@ -259,6 +274,124 @@ func (c *Checker) Froze(l Life) {
 	}
 }
 
+// Wiped says that a node has lost its disk, and what it remembered.
+func (c *Checker) Wiped(n node.Name) {
+	for _, a := range c.apps {
+		delete(a.ranOn, n)
+	}
+}
+
+// tolerated: the store had forgotten this instance's right. It ends when its
+// node notices, at the latest with the lease that was renewed once more.
+func (c *Checker) tolerated(in *instance) bool {
+	if in.shaken && c.clock(in.life) > in.until {
+		c.Fail("rule 9", "%s runs although the store was set back behind it, %v after it should have been noticed", in.name(), c.clock(in.life).Sub(in.until))
+	}
+	return in.shaken
+}
+
+// SetBack says that the store was set back, and what it holds now.
+func (c *Checker) SetBack(cells []policy.Cell) {
+	was := c.nodes
+	c.nodes = map[node.Name]policy.SessionRecord{}
+	for _, a := range c.apps {
+		a.record, a.exists, a.started = policy.AppRecord{}, false, 0
+	}
+	for _, cell := range cells {
+		switch {
+		case cell.Node != nil:
+			c.nodes[cell.Node.Node] = *cell.Node
+		case cell.App != nil:
+			a := c.apps[cell.App.App]
+			a.record, a.exists, a.started = *cell.App, true, cell.App.High
+		}
+	}
+	for _, a := range c.apps {
+		for e := range a.allotted {
+			if e > a.record.High {
+				delete(a.allotted, e)
+			}
+		}
+	}
+	for id, s := range c.sessions {
+		l := &c.lives[s.life]
+		if l.over {
+			continue
+		}
+		now := c.nodes[l.node]
+		s.shaken = s.shaken || now.Session != id || now.Seq != was[l.node].Seq || now.State != was[l.node].State
+		s.until = c.clock(s.life).Add(2*l.lease.Fence() + l.lease.Renew + l.lease.Late + l.lease.Kill)
+	}
+	for i := range c.lives {
+		for j := range c.lives[i].rights {
+			r := &c.lives[i].rights[j]
+			r.lost = r.lost || !c.apps[r.app].holds(r.session, r.epoch)
+		}
+	}
+	for i := range c.instances {
+		in := &c.instances[i]
+		if s := c.sessions[in.session]; s != nil && !in.shaken && (s.shaken || !c.apps[in.app].holds(in.session, in.epoch)) {
+			in.shaken, in.until = true, s.until
+		}
+	}
+}
+
+func (a *app) holds(s policy.Session, e policy.Epoch) bool {
+	for _, slot := range []policy.Slot{a.record.Owner, a.record.Next, a.record.Prev} {
+		if slot.Session == s && (slot.Epoch == e || slot.Epoch == 0) {
+			return true
+		}
+	}
+	return false
+}
+
+// restored: a claim that is applied is not lost, whatever happened before.
+func (c *Checker) restored(now *policy.AppRecord) {
+	for _, slot := range [2]policy.Slot{now.Owner, now.Next} {
+		s := c.sessions[slot.Session]
+		if s == nil {
+			continue
+		}
+		rights := c.lives[s.life].rights
+		for i := range rights {
+			if r := &rights[i]; r.lost && r.app == now.App && r.nonce == slot.Nonce {
+				r.lost = false
+			}
+		}
+	}
+}
+
+// Slept says that a host which could not know how long it was paused goes on:
+// what is left there of its lives' sessions is over, and notices it now.
+func (c *Checker) Slept(on func(Life) bool) {
+	for _, s := range c.sessions {
+		s.slept = s.slept || on(s.life)
+	}
+	for i := range c.instances {
+		if in := &c.instances[i]; on(in.life) {
+			in.excused = true
+		}
+	}
+}
+
+// Excuse says that nobody is left who would end an instance in time: it is no
+// argument against what others do by its lease. A certificate still needs its
+// end.
+func (c *Checker) Excuse(l Life, run machine.RunID) {
+	if i := c.find(l, run); i >= 0 {
+		c.instances[i].excused = true
+	}
+}
+
+// ThawedRest says that what is left of dead lives on a host executes again.
+func (c *Checker) ThawedRest(on func(Life) bool) {
+	for i := range c.instances {
+		if in := &c.instances[i]; in.frozen && on(in.life) {
+			in.frozen = false
+		}
+	}
+}
+
 // Thawed says that what is left of a life's instances executes again.
 func (c *Checker) Thawed(l Life) {
 	for i := range c.instances {
@@ -269,7 +402,7 @@ func (c *Checker) Thawed(l Life) {
 		in.frozen = false
 		for j := range c.instances {
 			o := &c.instances[j]
-			if j != i && o.app == in.app && !o.frozen && c.apps[in.app].spec.Takeover != policy.Overlap {
+			if j != i && o.app == in.app && !o.frozen && !in.excused && !o.excused && !c.tolerated(in) && !c.tolerated(o) && c.apps[in.app].spec.Takeover != policy.Overlap {
 				c.Fail("I1", "%s woke up beside %s", in.name(), o.name())
 			}
 		}
@@ -285,6 +418,7 @@ func (c *Checker) appApplied(now *policy.AppRecord) {
 	if now.High < was.High || now.Owner.Epoch > now.High || now.Next.Epoch > now.High {
 		c.Fail("I3", "%s: highest epoch %d after %d (owner %d, next %d)", now.App, now.High, was.High, now.Owner.Epoch, now.Next.Epoch)
 	}
+	c.restored(now)
 	c.allot(a, now.Owner)
 	if a.spec.Takeover == policy.Overlap {
 		c.allot(a, now.Next)
@@ -294,7 +428,7 @@ func (c *Checker) appApplied(now *policy.AppRecord) {
 	}
 	for i := range c.instances {
 		in := &c.instances[i]
-		if in.app == now.App && in.session == was.Owner.Session && !in.frozen && now.Prev.Session != in.session {
+		if in.app == now.App && in.session == was.Owner.Session && !in.frozen && !in.excused && !in.shaken && now.Prev.Session != in.session {
 			c.Fail("A1/A3", "%s: owner %s replaced by %q while %s is alive", now.App, was.Owner.Node, now.Owner.Node, in.name())
 		}
 	}

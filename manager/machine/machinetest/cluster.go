@@ -1,4 +1,4 @@
-package machine
+package machinetest
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed7529eb29/regent/manager/machine"
 	"github.com/seed7529eb29/regent/policy"
 	"github.com/seed7529eb29/regent/policy/node"
 )
@@ -15,14 +16,14 @@ import (
 // where a test says otherwise, in virtual time, one event after the other.
 type cluster struct {
 	t     testing.TB
-	now   Instant
+	now   machine.Instant
 	nodes []*testNode
 	spec  policy.Spec
 	lease policy.Lease
 	kind  policy.RestartType
-	sync  Sync
-	conf  func(*Config)
-	apps  []AppConfig // instead of the one of spec
+	sync  machine.Sync
+	conf  func(*machine.Config)
+	apps  []machine.AppConfig // instead of the one of spec
 
 	cells    map[policy.Key]policy.Cell
 	rev      policy.Revision
@@ -31,39 +32,49 @@ type cluster struct {
 
 	queue []func()
 	trace strings.Builder
-	muted bool // only what the test itself prints is traced
-	ids   int
+	see   func(Seen) // may be nil
+
+	voters int  // the store is in so many nodes; 0: it is apart
+	met    bool // all of them were there at once
+	lost   bool // there is no majority of them
+	muted  bool // only what the test itself prints is traced
+	ids    int
 }
 
 type testNode struct {
 	c      *cluster
 	name   node.Name
-	m      *Machine // nil: down
-	memory Memory
+	m      *machine.Machine // nil: down
+	memory machine.Memory
 	host   policy.Host
 	agent  policy.Nonce
-	runs   map[RunID]*testRun
-	exit   *Exit
+	runs   map[machine.RunID]*testRun
+	exit   *machine.Exit
 	calls  int
 	hidden bool
 	denied bool // without permission at first
 
-	cut       bool // hears and reaches nobody, store included
-	unknown   int  // so many writes are applied and not answered
-	lose      int  // so many writes are lost and not answered
-	failStart int  // so many starts fail
+	cut       bool         // hears and reaches nobody, store included
+	unknown   int          // so many writes are applied and not answered
+	lose      int          // so many writes are lost and not answered
+	failStart int          // so many starts fail
+	failing   []policy.App // apps whose starts fail
+	frozen    bool         // nothing reaches it, and it does nothing
+	up        bool         // this life was seen through its barrier
 	slowStop  time.Duration
 	slowStart time.Duration
+
+	slowStarts, slowStops map[policy.App]time.Duration // of single apps, beside the two above
 }
 
 type testRun struct {
-	start StartApp
+	start machine.StartApp
 	gone  bool
 }
 
 func newCluster(t testing.TB, names ...node.Name) *cluster {
 	c := &cluster{
-		t: t, now: Instant(time.Hour), lease: policy.NewLease(3*time.Second, time.Second), kind: policy.Temporary,
+		t: t, now: machine.Instant(time.Hour), lease: policy.NewLease(3*time.Second, time.Second), kind: policy.Temporary,
 		cells: map[policy.Key]policy.Cell{}, seen: map[string]policy.Revision{}, identity: "bucket-1",
 	}
 	c.spec = policy.Spec{App: "myapp", Timeout: policy.Timeout(5 * time.Second), Takeover: policy.Exclusive, FullStart: true}
@@ -95,7 +106,7 @@ func (c *cluster) tell(format string, args ...any) {
 }
 
 func (c *cluster) printf(format string, args ...any) {
-	at := c.now.Sub(Instant(time.Hour))
+	at := c.now.Sub(machine.Instant(time.Hour))
 	fmt.Fprintf(&c.trace, "%7.3f  %s\n", at.Seconds(), fmt.Sprintf(format, args...))
 }
 
@@ -108,9 +119,9 @@ func (c *cluster) newID() string {
 func (n *testNode) boot() {
 	c := n.c
 	n.agent = policy.Nonce("agent-" + c.newID())
-	n.runs = map[RunID]*testRun{}
-	n.exit, n.cut = nil, false
-	cfg := Config{
+	n.runs = map[machine.RunID]*testRun{}
+	n.exit, n.cut, n.up, n.frozen = nil, false, false, false
+	cfg := machine.Config{
 		Self: n.name, Agent: n.agent, Host: n.host, PID: 1, Lease: c.lease, Sync: c.sync, Digest: "d",
 		Apps: n.apps(), Hidden: n.hidden,
 		Memory: n.memory, NewID: c.newID, Wall: func() int64 { return int64(time.Duration(c.now) / time.Millisecond) },
@@ -121,16 +132,16 @@ func (n *testNode) boot() {
 	if c.conf != nil {
 		c.conf(&cfg)
 	}
-	n.m = New(cfg, c.now)
-	n.step(Tick{})
+	n.m = machine.New(cfg, c.now)
+	n.step(machine.Tick{})
 	n.snapshot()
 }
 
 // apps is the configuration of the apps as this node has it.
-func (n *testNode) apps() []AppConfig {
+func (n *testNode) apps() []machine.AppConfig {
 	apps := slices.Clone(n.c.apps)
 	if len(apps) == 0 {
-		apps = []AppConfig{{App: n.c.spec.App, Spec: &n.c.spec, Defined: true, Type: n.c.kind}}
+		apps = []machine.AppConfig{{App: n.c.spec.App, Spec: &n.c.spec, Defined: true, Type: n.c.kind}}
 	}
 	for i := range apps {
 		apps[i].Denied = n.denied
@@ -139,14 +150,14 @@ func (n *testNode) apps() []AppConfig {
 }
 
 func (n *testNode) snapshot() {
-	if n.cut {
+	if n.cut || n.c.lost {
 		return
 	}
 	v := policy.View{Snapshot: true, Identity: n.c.identity, Seq: n.c.rev}
 	for _, k := range n.c.keys() {
 		v.Cells = append(v.Cells, n.c.cells[k])
 	}
-	n.step(Viewed{View: v})
+	n.step(machine.Viewed{View: v})
 }
 
 func (c *cluster) keys() []policy.Key {
@@ -166,8 +177,8 @@ func (n *testNode) kill() {
 	}
 }
 
-func (n *testNode) step(ev Event) {
-	if n.m == nil {
+func (n *testNode) step(ev machine.Event) {
+	if n.m == nil || n.frozen {
 		return
 	}
 	for _, a := range n.m.Step(n.c.now, ev) {
@@ -183,7 +194,7 @@ func (n *testNode) step(ev Event) {
 		if n.m == nil || n.m.Wake() > n.c.now {
 			return
 		}
-		for _, a := range n.m.Step(n.c.now, Tick{}) {
+		for _, a := range n.m.Step(n.c.now, machine.Tick{}) {
 			n.perform(a)
 		}
 	}
@@ -191,7 +202,7 @@ func (n *testNode) step(ev Event) {
 }
 
 // later queues an event for this life of the node.
-func (n *testNode) later(ev Event) {
+func (n *testNode) later(ev machine.Event) {
 	m := n.m
 	n.c.queue = append(n.c.queue, func() {
 		if n.m == m {
@@ -200,62 +211,64 @@ func (n *testNode) later(ev Event) {
 	})
 }
 
-func (n *testNode) perform(a Action) {
+func (n *testNode) perform(a machine.Action) {
 	c := n.c
 	switch a := a.(type) {
-	case Write:
+	case machine.Write:
 		n.write(a)
-	case Read:
-		if n.cut {
-			n.at(c.lease.Request, ReadDone{Req: a.Req})
+	case machine.Read:
+		if n.cut || c.lost {
+			n.at(c.lease.Request, machine.ReadDone{Req: a.Req})
 			return
 		}
 		cell := c.cells[a.Key]
 		cell.Key = a.Key
-		n.later(ReadDone{Req: a.Req, OK: true, Cell: cell})
-	case Remember:
+		n.later(machine.ReadDone{Req: a.Req, OK: true, Cell: cell})
+	case machine.Remember:
 		n.memory = a.Memory
-		n.later(Remembered{Req: a.Req, OK: true})
-	case StartApp:
+		n.later(machine.Remembered{Req: a.Req, OK: true})
+	case machine.StartApp:
 		n.start(a)
-	case StopApp:
-		n.stopRun(a.Run, n.slowStop, true)
-	case KillApp:
+	case machine.StopApp:
+		n.stopRun(a.Run, n.slowStop+n.slowStops[n.runs[a.Run].start.App], true)
+	case machine.KillApp:
 		c.tell("%s kill %s: %s", n.name.Base(), "run", a.Cause)
 		n.stopRun(a.Run, 0, false)
-	case SendBeat:
+	case machine.SendBeat:
 		for _, o := range c.nodes {
 			if o != n && o.m != nil && !o.cut && !n.cut {
-				o.later(Heard(a))
+				o.later(machine.Heard(a))
 			}
 		}
-	case Prove:
+	case machine.Prove:
 		gone := true
 		for _, o := range c.nodes {
 			if o.m != nil && o.agent == a.Record.Agent {
 				gone = false
 			}
 		}
-		n.later(Proved{Node: a.Record.Node, Agent: a.Record.Agent, Gone: gone})
-	case Reply:
+		n.later(machine.Proved{Node: a.Record.Node, Agent: a.Record.Agent, Gone: gone})
+	case machine.Reply:
 		c.tell("%s reply %d: %v", n.name.Base(), a.ID, errText(a.Err))
-	case Emit:
+		c.saw(Seen{What: SeenReply, Node: n.name, Call: a.ID, Err: a.Err})
+	case machine.Emit:
 		c.tell("%s %s", n.name.Base(), historyText(a.Record))
-	case Exit:
+	case machine.Exit:
 		c.tell("%s exit %d: %s", n.name.Base(), a.Code, a.Reason)
 		n.exit = &a
 		n.kill()
+		c.saw(Seen{What: SeenExit, Node: n.name, Code: a.Code})
 	}
 }
 
-func errText(r *Refusal) string {
+func errText(r *machine.Refusal) string {
 	if r == nil {
 		return "ok"
 	}
 	return r.Error()
 }
 
-func historyText(h History) string {
+func historyText(h machine.History) string {
 	s := h.Type
 	if h.App != "" {
 		s += " " + string(h.App)
@@ -275,25 +288,25 @@ func historyText(h History) string {
 	return s
 }
 
-func (n *testNode) write(a Write) {
+func (n *testNode) write(a machine.Write) {
 	c := n.c
-	if n.cut || n.lose > 0 {
+	if n.cut || c.lost || n.lose > 0 {
 		n.lose = max(n.lose-1, 0)
-		n.at(c.lease.Request, Wrote{Req: a.Req})
+		n.at(c.lease.Request, machine.Wrote{Req: a.Req})
 		return
 	}
-	ev := Wrote{Req: a.Req, Outcome: policy.OutcomeRefused}
+	ev := machine.Wrote{Req: a.Req, Outcome: policy.OutcomeRefused}
 	if rev, repeated := c.seen[a.Write.ID]; repeated {
-		ev = Wrote{Req: a.Req, Outcome: policy.OutcomeOK, Rev: rev}
+		ev = machine.Wrote{Req: a.Req, Outcome: policy.OutcomeOK, Rev: rev}
 	} else if c.cells[a.Write.Cell.Key].Rev == a.Write.Expect {
 		c.rev++
 		c.seen[a.Write.ID] = c.rev
-		ev = Wrote{Req: a.Req, Outcome: policy.OutcomeOK, Rev: c.rev}
+		ev = machine.Wrote{Req: a.Req, Outcome: policy.OutcomeOK, Rev: c.rev}
 		c.put(a.Write.Cell)
 	}
 	if n.unknown > 0 && ev.Outcome == policy.OutcomeOK && a.Write.Cell.App != nil {
 		n.unknown--
-		n.at(c.lease.Request, Wrote{Req: a.Req})
+		n.at(c.lease.Request, machine.Wrote{Req: a.Req})
 		return
 	}
 	n.later(ev)
@@ -304,13 +317,18 @@ func (c *cluster) put(cell policy.Cell) {
 	c.cells[cell.Key] = cell
 	for _, o := range c.nodes {
 		if o.m != nil && !o.cut {
-			o.later(Viewed{View: policy.View{Identity: c.identity, Seq: c.rev, Cells: []policy.Cell{cell}}})
+			o.later(machine.Viewed{View: policy.View{Identity: c.identity, Seq: c.rev, Cells: []policy.Cell{cell}}})
 		}
 	}
 }
 
 // at delivers an event after d, in this life.
-func (n *testNode) at(d time.Duration, ev Event) {
+func (n *testNode) at(d time.Duration, ev machine.Event) {
+	n.after(d, func() { n.step(ev) })
+}
+
+// after does something after d, in this life.
+func (n *testNode) after(d time.Duration, do func()) {
 	m, due := n.m, n.c.now.Add(d)
 	var wait func()
 	wait = func() {
@@ -319,26 +337,36 @@ func (n *testNode) at(d time.Duration, ev Event) {
 			return
 		}
 		if n.m == m {
-			n.step(ev)
+			do()
 		}
 	}
 	n.c.queue = append(n.c.queue, wait)
 }
 
-func (n *testNode) start(a StartApp) {
+func (n *testNode) start(a machine.StartApp) {
 	r := &testRun{start: a}
 	n.runs[a.Run] = r
 	n.c.tell("%s START %s %s from=%s epoch=%d", n.name.Base(), a.App, a.Kind, a.From.Base(), a.Epoch)
-	if n.failStart > 0 {
-		n.failStart--
+	n.sawApp(SeenStart, a)
+	slow := n.slowStart + n.slowStarts[a.App]
+	if n.failStart > 0 || slices.Contains(n.failing, a.App) {
+		n.failStart = max(n.failStart-1, 0)
 		r.gone = true
-		n.at(n.slowStart, StartFailed{Run: a.Run, Reason: "boom"})
+		n.after(slow, func() {
+			n.sawApp(SeenFailed, a)
+			n.step(machine.StartFailed{Run: a.Run, Reason: "boom"})
+		})
 		return
 	}
-	n.at(n.slowStart, Started{Run: a.Run})
+	n.after(slow, func() {
+		if !r.gone {
+			n.sawApp(SeenStarted, a)
+		}
+		n.step(machine.Started{Run: a.Run})
+	})
 }
 
-func (n *testNode) stopRun(id RunID, d time.Duration, normal bool) {
+func (n *testNode) stopRun(id machine.RunID, d time.Duration, normal bool) {
 	r := n.runs[id]
 	if r == nil || r.gone {
 		return
@@ -353,7 +381,8 @@ func (n *testNode) stopRun(id RunID, d time.Duration, normal bool) {
 		case n.m == m && !r.gone:
 			n.c.tell("%s GONE %s epoch=%d", n.name.Base(), r.start.App, r.start.Epoch)
 			r.gone = true
-			n.step(Exited{Run: id, Normal: normal, Reason: "stopped"})
+			n.sawApp(SeenGone, r.start)
+			n.step(machine.Exited{Run: id, Normal: normal, Reason: "stopped"})
 		}
 	}
 	n.c.queue = append(n.c.queue, wait)
@@ -366,12 +395,13 @@ func (n *testNode) crash(app policy.App, normal bool) {
 			continue
 		}
 		n.runs[id].gone = true
-		n.step(Exited{Run: id, Normal: normal, Reason: "crashed"})
+		n.sawApp(SeenGone, n.runs[id].start)
+		n.step(machine.Exited{Run: id, Normal: normal, Reason: "crashed"})
 	}
 }
 
-func (n *testNode) runIDs() []RunID {
-	var ids []RunID
+func (n *testNode) runIDs() []machine.RunID {
+	var ids []machine.RunID
 	for id, r := range n.runs {
 		if !r.gone {
 			ids = append(ids, id)
@@ -387,15 +417,46 @@ const tickEvery = 10 * time.Millisecond
 func (c *cluster) run(d time.Duration) {
 	for end := c.now.Add(d); c.now < end; {
 		c.settle()
+		c.checkStore()
 		c.now = c.now.Add(tickEvery)
 		for _, n := range c.nodes {
 			if n.m != nil && n.m.Wake() <= c.now {
-				n.step(Tick{})
+				n.step(machine.Tick{})
 			}
+			n.watchUp()
 		}
 	}
 	c.settle()
 	c.atMostOne()
+}
+
+// checkStore notices that the majority of voters is lost, or back. The very
+// first time all of them are needed.
+func (c *cluster) checkStore() {
+	if c.voters == 0 {
+		return
+	}
+	live := 0
+	for _, n := range c.nodes {
+		if n.m != nil && !n.cut {
+			live++
+		}
+	}
+	c.met = c.met || live == c.voters
+	lost := !c.met || 2*live <= c.voters
+	if lost == c.lost {
+		return
+	}
+	c.lost = lost
+	for _, n := range c.nodes {
+		if n.cut {
+			continue
+		}
+		n.snapshot()
+		if lost {
+			n.step(machine.Viewed{View: policy.View{Lost: "no majority of voters"}})
+		}
+	}
 }
 
 // settle delivers what is queued, including what that causes at this instant.
@@ -450,11 +511,11 @@ func (c *cluster) limit(app policy.App) int {
 	return 1
 }
 
-func (n *testNode) call(cmd Command) {
+func (n *testNode) call(cmd machine.Command) {
 	n.calls++
-	cmd.ID = CallID(n.calls)
+	cmd.ID = machine.CallID(n.calls)
 	what := string(cmd.Verb)
-	if cmd.Verb == VerbPermit {
+	if cmd.Verb == machine.VerbPermit {
 		what = fmt.Sprintf("permit %t", cmd.Permitted)
 	}
 	if len(n.c.apps) > 1 {

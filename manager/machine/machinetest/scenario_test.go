@@ -1,4 +1,4 @@
-package machine
+package machinetest
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
+	"github.com/seed7529eb29/regent/manager/machine"
 	"github.com/seed7529eb29/regent/policy"
 	"github.com/seed7529eb29/regent/policy/node"
 )
@@ -17,10 +18,10 @@ import (
 // TestScenarios runs the scripts in testdata: a cluster, what happens to it,
 // and the whole trace of what it does. Rewrite them with -rewrite and review
 // the difference.
-func TestScenarios(t *testing.T) { runScenarios(t, "testdata/scenario") }
+func TestScenarios(t *testing.T) { runScenarios(t, "../testdata/scenario") }
 
 // Every node gives the same reasons for where an app runs, or does not.
-func TestWhy(t *testing.T) { runScenarios(t, "testdata/why") }
+func TestWhy(t *testing.T) { runScenarios(t, "../testdata/why") }
 
 func runScenarios(t *testing.T, dir string) {
 	datadriven.Walk(t, dir, func(t *testing.T, path string) {
@@ -63,7 +64,7 @@ func scenarioCluster(t *testing.T, d *datadriven.TestData) *cluster {
 				n.host = policy.Host{MachineID: "m", BootID: "b"}
 			}
 		case "barrier":
-			c.sync = Sync{Mandatory: names, Timeout: policy.Timeout(duration(t, v)), Defined: true}
+			c.sync = machine.Sync{Mandatory: names, Timeout: policy.Timeout(duration(t, v)), Defined: true}
 		case "classic":
 			c.spec.FullStart = false
 		default:
@@ -77,7 +78,7 @@ func scenarioCluster(t *testing.T, d *datadriven.TestData) *cluster {
 // by +. Without groups it is a local one.
 func scenarioApp(t *testing.T, c *cluster, d *datadriven.TestData) {
 	spec := c.spec
-	a := AppConfig{Spec: &spec, Defined: true, Type: c.kind}
+	a := machine.AppConfig{Spec: &spec, Defined: true, Type: c.kind}
 	count := 1
 	for _, arg := range d.CmdArgs {
 		v := strings.Join(arg.Vals, "")
@@ -173,15 +174,15 @@ func scenarioVerb(t *testing.T, n *testNode, verb string, apps []policy.App, res
 		n.kill()
 	case "cut":
 		n.cut = true
-		n.step(Viewed{View: policy.View{Lost: "cut"}})
+		n.step(machine.Viewed{View: policy.View{Lost: "cut"}})
 	case "heal":
 		n.cut = false
 		n.snapshot()
 	case "shutdown":
-		n.step(Command{Verb: VerbShutdown})
+		n.step(machine.Command{Verb: machine.VerbShutdown})
 	case "start", "stop", "takeover", "permit":
 		for _, a := range n.named(apps) {
-			n.call(Command{Verb: Verb(verb), App: a, All: has("all"), Permitted: has("true")})
+			n.call(machine.Command{Verb: machine.Verb(verb), App: a, All: has("all"), Permitted: has("true")})
 		}
 	case "crash":
 		for _, a := range n.named(apps) {
@@ -270,7 +271,7 @@ func scenarioWhy(c *cluster) {
 	}
 }
 
-func whyLine(a AppStatus) string {
+func whyLine(a machine.AppStatus) string {
 	parts := []string{fmt.Sprintf("%s %s:", a.Name, a.Cause)}
 	for _, v := range a.Verdicts {
 		parts = append(parts, v.Node.Base(), string(v.Standing))
@@ -281,7 +282,7 @@ func whyLine(a AppStatus) string {
 	return strings.Join(parts, " ")
 }
 
-func statusLines(st Status) []string {
+func statusLines(st machine.Status) []string {
 	var out []string
 	for _, a := range st.Apps {
 		line := fmt.Sprintf("%s %s node=%s epoch=%d kind=%s from=%s", a.Name, a.State, a.Node.Base(), a.Epoch, a.StartKind, a.From.Base())
@@ -291,7 +292,7 @@ func statusLines(st Status) []string {
 		if a.WaitingFor != "" {
 			line += " waiting for " + a.WaitingFor.Base()
 		}
-		if a.State == AppFailed {
+		if a.State == machine.AppFailed {
 			line += ": " + a.Error
 		}
 		if len(st.Waiting) > 0 {

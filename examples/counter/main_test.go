@@ -76,12 +76,13 @@ func newRig(t *testing.T) *rig {
 			t.Logf("output of all nodes:\n%s", r.out.text.String())
 		}
 	})
-	text := "addresses:\n"
+	var text strings.Builder
+	text.WriteString("addresses:\n")
 	free := freeAddresses(t, 6)
 	for i := range 3 {
-		text += fmt.Sprintf("  node%d@lxw: {client: %q, cluster: %q}\n", i+1, free[2*i], free[2*i+1])
+		text.WriteString(fmt.Sprintf("  node%d@lxw: {client: %q, cluster: %q}\n", i+1, free[2*i], free[2*i+1]))
 	}
-	if err := os.WriteFile(filepath.Join(r.dir, "ports.yaml"), []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(r.dir, "ports.yaml"), []byte(text.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return r

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -222,9 +223,7 @@ func (f *fabric) beats(hidden ...node.Name) (stop func()) {
 			f.mu.Lock()
 			ports := values(f.ports)
 			cuts := map[[2]node.Name]bool{}
-			for k, v := range f.cuts {
-				cuts[k] = v
-			}
+			maps.Copy(cuts, f.cuts)
 			f.mu.Unlock()
 			for _, from := range ports {
 				for _, to := range ports {

@@ -276,8 +276,9 @@ func TestGroups(t *testing.T) {
 			if m := a.LocalMembers("g"); len(m) != 2 {
 				t.Errorf("local: %v", m)
 			}
-			if !self.Leave("g") || !self.Leave("g") || self.Leave("g") {
-				t.Error("leave")
+			first, second, third := self.Leave("g"), self.Leave("g"), self.Leave("g")
+			if !first || !second || third {
+				t.Errorf("leave: %v, %v, %v", first, second, third)
 			}
 			next[Left](t, ctx, self)
 			next[Left](t, ctx, self)

@@ -300,7 +300,7 @@ func (s *System) dialing(n node.Name) (*conn, error) {
 	case p.conn != nil:
 		return p.conn, nil
 	case !s.mayTalk(n):
-		s.log.Warn("connection attempt with disallowed node", "node", n)
+		s.disallowed("with", n)
 		return nil, fmt.Errorf("%w: %s", ErrNotAllowed, n)
 	default:
 		c := newConn(s, n, newID())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/seed7529eb29/regent/policy/node"
 )
@@ -273,25 +274,30 @@ func (g *groups) nodeUp(s *System, m NodeUp) {
 	}
 }
 
+// remindEvery is the pause between two attempts to reach a node that is seen by
+// its heartbeats only. It may not want to talk to this one.
+const remindEvery = 5 * time.Second
+
 // remind is called now and then: a node that is seen by its heartbeats and has
 // lost its connection needs another to hear of the groups.
-func (g *groups) remind(s *System) {
+func (g *groups) remind(s *System, now time.Time) {
 	g.mu.Lock()
 	none := len(g.own) == 0
 	g.mu.Unlock()
 	if none {
 		return
 	}
-	s.mu.RLock()
+	s.mu.Lock()
 	var lonely []node.Name
 	for n, p := range s.peers {
-		if p.up && p.upType == Visible && p.conn == nil && s.mayTalk(n) {
+		if p.up && p.upType == Visible && p.conn == nil && s.mayTalk(n) && !now.Before(p.remindAt) {
+			p.remindAt = now.Add(remindEvery)
 			lonely = append(lonely, n)
 		}
 	}
-	s.mu.RUnlock()
+	s.mu.Unlock()
 	for _, n := range lonely {
-		_, _ = s.dialing(n)
+		_, _ = s.dialing(n) // what comes of it is seen when it is up
 	}
 }
 

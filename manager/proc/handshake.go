@@ -26,7 +26,7 @@ func (s *System) onHello(f *frame) {
 	}
 	if !s.mayTalk(f.node) {
 		s.mu.Unlock()
-		s.log.Warn("connection attempt from disallowed node", "node", f.node)
+		s.disallowed("from", f.node)
 		s.refuse(f, ErrNotAllowed)
 		return
 	}

@@ -17,7 +17,7 @@ type NodeType string
 // ends, as in Erlang.
 const (
 	Visible   NodeType = "visible"
-	HiddenOne NodeType = "hidden"
+	Hidden    NodeType = "hidden"
 	Connected NodeType = "connected" // visible or hidden
 	Known     NodeType = "known"     // every node ever heard of, this one too
 	This      NodeType = "this"
@@ -37,7 +37,7 @@ const (
 type NodeUp struct {
 	Node node.Name
 	Life Life
-	Type NodeType // Visible or HiddenOne
+	Type NodeType // Visible or Hidden
 }
 
 // NodeDown says that a node is gone.
@@ -67,6 +67,8 @@ type peer struct {
 	conn *conn // dialling, half or up; nil: none
 	half *conn // answered, while conn is there and it is not known which one counts
 
+	remindAt time.Time // not before: see groups.remind
+
 	up     bool
 	upLife Life
 	upType NodeType
@@ -95,6 +97,15 @@ func (s *System) forgetPeers() {
 // mayTalk is for holders of mu.
 func (s *System) mayTalk(n node.Name) bool { return s.allowed == nil || s.allowed[n] }
 
+// disallowed logs an attempt to connect, at most once a second: attempts come
+// from outside.
+func (s *System) disallowed(what string, n node.Name) {
+	now := time.Now().Unix()
+	if s.disallowedAt.Swap(now) != now {
+		s.log.Warn("connection attempt "+what+" disallowed node", "node", n)
+	}
+}
+
 // nodeEvent is a NodeUp or NodeDown to be told.
 type nodeEvent struct {
 	Message
@@ -108,7 +119,7 @@ func (s *System) reviewPeer(p *peer, reason NodeDownReason) (events []nodeEvent)
 	if c := p.conn; c != nil && c.isUp() {
 		up, life = true, c.life
 		if c.hidden {
-			typ = HiddenOne
+			typ = Hidden
 		}
 	}
 	if !up && p.beating && !p.cut && !p.hidden && !s.hidden && (p.up || s.mayTalk(p.name)) {
@@ -262,7 +273,7 @@ func (s *System) tick(now time.Time) {
 	for _, g := range gone {
 		s.lost(g.name, g.life, TickTimeout)
 	}
-	s.groups.remind(s)
+	s.groups.remind(s, now)
 	for _, c := range conns {
 		switch c.tick(now, s.TickTime()) {
 		case tickAsk:

@@ -32,18 +32,18 @@ func TestVisibility(t *testing.T) {
 		time.Sleep(time.Second)
 		expectNodes(t, a, Visible, n2)
 		expectNodes(t, b, Visible, n1)
-		expectNodes(t, a, HiddenOne)
+		expectNodes(t, a, Hidden)
 		expectNodes(t, c, Connected)
 		if err := c.Connect(t.Context(), n1); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
 		expectNodes(t, a, Visible, n2)
-		expectNodes(t, a, HiddenOne, n3)
+		expectNodes(t, a, Hidden, n3)
 		expectNodes(t, a, Connected, n2, n3)
 		expectNodes(t, b, Connected, n1)
 		expectNodes(t, c, Visible)
-		expectNodes(t, c, HiddenOne, n1)
+		expectNodes(t, c, Hidden, n1)
 		expectNodes(t, a, This, n1)
 		f.kill(n2)
 		f.kill(n3)
@@ -74,13 +74,13 @@ func TestMonitorNodes(t *testing.T) {
 			}
 			nothing(t, ctx, self)
 			self.MonitorNodes(Visible, false)
-			self.MonitorNodes(HiddenOne, true)
+			self.MonitorNodes(Hidden, true)
 			f.kill(n2)
 			if m := next[NodeDown](t, ctx, self); m != (NodeDown{n2, b.life, Visible, TickTimeout}) {
 				t.Errorf("%+v", m)
 			}
 			f.cut(n1, n3, true)
-			if m := next[NodeDown](t, ctx, self); m != (NodeDown{n3, c.life, HiddenOne, TickTimeout}) {
+			if m := next[NodeDown](t, ctx, self); m != (NodeDown{n3, c.life, Hidden, TickTimeout}) {
 				t.Errorf("%+v", m)
 			}
 			b = f.start(n2)

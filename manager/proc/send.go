@@ -332,7 +332,7 @@ func spawn(ctx context.Context, by Caller, n node.Name, function string, args an
 	a, err := by.(spawner).ask(ctx, n, f, args, before)
 	if err != nil {
 		if o.monitor != nil {
-			s.unwatch(p, uint64(*o.monitor))
+			(&Self{s, p}).Demonitor(*o.monitor) // the error says it all
 		}
 		return PID{}, err
 	}

@@ -84,6 +84,8 @@ type System struct {
 	refs      atomic.Uint64
 	counts    counts
 
+	disallowedAt atomic.Int64 // the second of the last line about it in the log
+
 	life0  context.Context // ends with Run
 	end    context.CancelCauseFunc
 	work   sync.WaitGroup // processes and attempts to connect

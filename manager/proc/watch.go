@@ -343,13 +343,13 @@ func exit(ctx context.Context, by Caller, to PID, reason Reason) error {
 }
 
 // MonitorNodes has the process told of nodes that come and go: Visible,
-// HiddenOne or, for both, Connected. Each call counts: after two, everything is
+// Hidden or, for both, Connected. Each call counts: after two, everything is
 // told twice, and it takes two calls with on false to end it (OTP:
 // net_kernel:monitor_nodes/2).
 func (p *Self) MonitorNodes(t NodeType, on bool) {
 	types := []NodeType{t}
 	if t == Connected {
-		types = []NodeType{Visible, HiddenOne}
+		types = []NodeType{Visible, Hidden}
 	}
 	s := p.s
 	s.mu.Lock()

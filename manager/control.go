@@ -11,6 +11,7 @@ import (
 	"github.com/seed7529eb29/regent/bus"
 	"github.com/seed7529eb29/regent/bus/service"
 	"github.com/seed7529eb29/regent/policy"
+	"github.com/seed7529eb29/regent/policy/node"
 	"github.com/seed7529eb29/regent/policy/specjson"
 )
 
@@ -45,8 +46,28 @@ func (c control) do(ctx context.Context, verb string, raw json.RawMessage) (any,
 		return decode(raw, func(r *service.LoadRequest) error { return c.load(ctx, r) })
 	case service.VerbConfig:
 		return c.config(ctx, raw)
+	case service.VerbAllow, service.VerbConnect, service.VerbDisconnect:
+		return decode(raw, func(r *service.NodeRequest) error { return c.net(ctx, verb, r.Node) })
 	}
 	return nil, &service.Error{Code: service.CodeBadRequest, Description: "unknown verb " + verb}
+}
+
+// net does what net_kernel does, for the messages of this node.
+func (c control) net(ctx context.Context, verb string, n node.Name) error {
+	s := c.node.Processes()
+	switch {
+	case s == nil:
+		return ErrNotRunning
+	case verb == service.VerbAllow:
+		return s.Allow(n)
+	case verb == service.VerbDisconnect && !s.Disconnect(n):
+		return &service.Error{Code: service.CodeUnknown, Description: "not connected to " + string(n)}
+	case verb == service.VerbConnect:
+		if err := s.Connect(ctx, n); err != nil {
+			return &service.Error{Code: service.CodeRefused, Description: err.Error()}
+		}
+	}
+	return nil
 }
 
 func (c control) stop(ctx context.Context, a policy.App, all bool) error {

@@ -27,10 +27,14 @@
 // epoch; docs/fencing.md says when that is needed, and how. Start.NATS lets an
 // app use the cluster's NATS for it, with rights of its own.
 //
+// Node.Processes is how programs of different nodes talk: Erlang's processes and
+// messages, see package manager/proc. They decide nothing about apps.
+//
 // This package puts the parts together and is the only one below cmd that
 // imports all of them: the pure core (manager/machine) in its loop
-// (manager/agent), the adapters (bus, kv, embedded), the runners (manager/app,
-// manager/osproc) and the proof by process inspection (manager/samehost).
+// (manager/agent), the processes (manager/proc), the adapters (bus, kv,
+// embedded), the runners (manager/app, manager/osproc) and the proof by process
+// inspection (manager/samehost).
 //
 // What is promised: of an app that is not set to overlap, at most one instance
 // runs in the whole cluster, through crashes, pauses and partitions, as long as

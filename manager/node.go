@@ -23,6 +23,7 @@ import (
 	"github.com/seed7529eb29/regent/manager/agent"
 	"github.com/seed7529eb29/regent/manager/lastresort"
 	"github.com/seed7529eb29/regent/manager/machine"
+	"github.com/seed7529eb29/regent/manager/proc"
 	"github.com/seed7529eb29/regent/manager/samehost"
 	"github.com/seed7529eb29/regent/manager/warden"
 	"github.com/seed7529eb29/regent/policy"
@@ -55,6 +56,8 @@ type Node struct {
 	mu      sync.Mutex
 	agent   *agent.Agent // nil before the node is connected
 	store   *store
+	procs   *proc.System
+	router  *router
 	verdict *Exit // what ends the node from outside the protocol
 
 	connected chan struct{} // closed when agent is there
@@ -112,7 +115,7 @@ func (n *Node) Run(ctx context.Context) Exit {
 	exit := n.run(ctx)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.agent, n.missing = nil, nil
+	n.agent, n.missing, n.router = nil, nil, nil
 	if n.verdict != nil {
 		return *n.verdict
 	}
@@ -130,6 +133,7 @@ func (n *Node) run(ctx context.Context) Exit {
 	}
 	n.mu.Lock()
 	n.agent, n.store, n.url = parts.agent, parts.store, parts.url
+	n.procs, n.router = parts.procs, parts.router
 	if parts.server != nil {
 		n.missing = parts.server.Missing
 	}
@@ -137,6 +141,7 @@ func (n *Node) run(ctx context.Context) Exit {
 		n.agent.Shutdown(n.verdict.Code)
 	}
 	n.mu.Unlock()
+	stopProcesses := parts.runProcesses()
 	close(n.connected)
 	var watching sync.WaitGroup
 	watch, stop := context.WithCancel(ctx)
@@ -149,6 +154,7 @@ func (n *Node) run(ctx context.Context) Exit {
 	exit := n.explainDigest(parts, parts.agent.Run(ctx))
 	stop()
 	watching.Wait()
+	stopProcesses()
 	return exit
 }
 
@@ -211,6 +217,8 @@ type parts struct {
 	agent     *agent.Agent
 	url       string
 	starts    string // directory
+	procs     *proc.System
+	router    *router
 
 	service *service.Service
 	web     *web // nil: nothing is shown over HTTP
@@ -257,6 +265,9 @@ func (p *parts) open(ctx context.Context) error {
 		return err
 	}
 	if err := p.openWarden(); err != nil {
+		return err
+	}
+	if err := p.openProcesses(ctx); err != nil {
 		return err
 	}
 	return p.openAgent(memory, state)
@@ -319,10 +330,11 @@ func (p *parts) stopServer() {
 func (p *parts) peerChanged(name string, up bool) {
 	n := p.node
 	n.mu.Lock()
-	a := n.agent
+	a, procs := n.agent, n.procs
 	n.mu.Unlock()
 	if a != nil && !up {
 		a.Post(machine.Disconnected{Node: node.Name(name)})
+		procs.Lost(node.Name(name))
 	}
 }
 
@@ -406,13 +418,14 @@ func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 	stop, err := p.bus.SubscribeBeats(func(b machine.Beat) {
 		if b, ok := hearing.take(b); ok {
 			a.Post(machine.Heard{Beat: b})
+			p.heard(b)
 		}
 	})
 	if err != nil {
 		return err
 	}
 	p.stops = append(p.stops, stop)
-	if stop, err = p.bus.SubscribeCertificates(func(c machine.Certified) { p.web.heard(c); a.Post(c) }); err != nil {
+	if stop, err = p.bus.SubscribeCertificates(func(c machine.Certified) { p.web.heard(c); a.Post(c); p.procs.Lost(c.Node) }); err != nil {
 		return err
 	}
 	p.stops = append(p.stops, stop)

@@ -26,6 +26,11 @@ const (
 	VerbPermit   = "permit"
 	VerbLoad     = "load"
 	VerbConfig   = "config"
+
+	// Of net_kernel: which other nodes the node asked exchanges messages with.
+	VerbAllow      = "allow"
+	VerbConnect    = "connect"
+	VerbDisconnect = "disconnect"
 )
 
 // StatusRequest asks for the cluster as the node sees it; the reply is the
@@ -79,6 +84,21 @@ type ConfigRequest struct {
 type ConfigReply struct {
 	Nodes   []node.Name `json:"nodes"`
 	Changed []string    `json:"changed"`
+}
+
+// NodeRequest is net_kernel:allow/1, connect_node/1 or disconnect_node/1 on the
+// node asked.
+type NodeRequest struct {
+	Node node.Name `json:"node"`
+}
+
+// Validate checks the name in the request.
+func (r *NodeRequest) Validate() error {
+	if r.Node == "" {
+		return errors.New(`field "node" is missing`)
+	}
+	_, err := node.Parse(string(r.Node))
+	return err
 }
 
 // Validate checks the names in the request.
@@ -170,6 +190,9 @@ func Verbs() []Verb {
 		NewVerb[PermitRequest](VerbPermit),
 		NewVerb[LoadRequest](VerbLoad),
 		NewVerb[ConfigRequest](VerbConfig),
+		NewVerb[NodeRequest](VerbAllow),
+		NewVerb[NodeRequest](VerbConnect),
+		NewVerb[NodeRequest](VerbDisconnect),
 	}
 }
 

@@ -43,7 +43,15 @@ func TestConfigApply(t *testing.T) {
 	m.write("new.yaml", swapped)
 	nodes := m.threeWith("old.yaml")
 	client := clients["node2@lxw"]
-	before := m.until("myapp runs on node1", client, runs("myapp", "node1@lxw"))
+	before := m.until("myapp runs on node1, all are there", client, func(d manager.ClusterStatus) bool {
+		up := 0
+		for _, n := range d.Nodes {
+			if n.State == manager.NodeUp && n.Session != "" {
+				up++ // one without a session is still joining, and would be refused
+			}
+		}
+		return up == 3 && len(d.Apps) == 1 && len(d.Apps[0].StartedOn) == 3 && runs("myapp", "node1@lxw")(d)
+	})
 	at := []string{"--server", "tls://" + client}
 
 	r := m.run(append([]string{"config", "apply", "new.yaml"}, at...)...)

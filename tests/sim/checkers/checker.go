@@ -188,6 +188,11 @@ func (c *Checker) Recreated() {
 		a.record, a.exists, a.started = policy.AppRecord{}, false, 0
 		clear(a.allotted)
 	}
+	for i := range c.lives {
+		for j := range c.lives[i].rights {
+			c.lives[i].rights[j].bygone = true
+		}
+	}
 }
 
 func (c *Checker) nodeApplied(by Life, now *policy.SessionRecord) {

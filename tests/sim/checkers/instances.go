@@ -37,6 +37,7 @@ type right struct {
 	started  bool
 	givenUp  bool
 	lost     bool // the store was set back behind it
+	bygone   bool // of a bucket that was lost
 }
 
 // rightsMax bounds how many claims of one agent are remembered, per app: older
@@ -58,6 +59,7 @@ type instance struct {
 	shaken   bool // the store was set back behind its claim or its lease
 	until    machine.Instant
 	excused  bool // what ends it in time is lost, as the documents say it may be
+	bygone   bool // started by a right of a bucket that was lost
 }
 
 func (in *instance) name() string {
@@ -204,7 +206,7 @@ func (c *Checker) checkRight(a *agent, in *instance) {
 	case r.givenUp:
 		c.Fail("I2", "%s started under a claim that was given up", in.name())
 	}
-	in.restart, in.reserved = r.started, r.reserved
+	in.restart, in.reserved, in.bygone = r.started, r.reserved, r.bygone
 	if s := c.sessions[in.session]; s != nil && (r.lost || s.shaken) {
 		in.shaken, in.until = true, s.until
 	}
@@ -220,8 +222,8 @@ func (c *Checker) checkEpoch(a *app, in *instance) {
 		c.Fail("I3", "%s started, and its node has started it with epoch %d", in.name(), e)
 	}
 	a.ranOn[in.node] = in.epoch
-	if in.shaken {
-		return
+	if in.shaken || in.bygone {
+		return // its epoch says nothing about those of the store that there is now
 	}
 	if in.epoch <= a.started {
 		c.Fail("I3", "%s started after epoch %d", in.name(), a.started)
@@ -305,7 +307,7 @@ func (c *Checker) SetBack(cells []policy.Cell) {
 	was := c.nodes
 	c.nodes = map[node.Name]policy.SessionRecord{}
 	for _, a := range c.apps {
-		a.record, a.exists, a.started = policy.AppRecord{}, false, 0
+		a.record, a.exists = policy.AppRecord{}, false
 	}
 	for _, cell := range cells {
 		switch {
@@ -313,10 +315,11 @@ func (c *Checker) SetBack(cells []policy.Cell) {
 			c.nodes[cell.Node.Node] = *cell.Node
 		case cell.App != nil:
 			a := c.apps[cell.App.App]
-			a.record, a.exists, a.started = *cell.App, true, cell.App.High
+			a.record, a.exists = *cell.App, true
 		}
 	}
 	for _, a := range c.apps {
+		a.started = min(a.started, a.record.High) // what is above may be given again
 		for e := range a.allotted {
 			if e > a.record.High {
 				delete(a.allotted, e)

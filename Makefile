@@ -69,7 +69,7 @@ fuzz: ## every fuzz target for FUZZTIME
 # tables in docs/benchmarks.md.
 FAILOVERS  ?= 20
 BENCHFLAGS ?=
-bench: ## what a failover costs, beside its parts and Erlang; then single packages
+bench: ## what a failover and a message cost, beside their parts and Erlang; then single packages
 	go test ./tests/bench -v -count=1 -timeout 30m -failovers=$(FAILOVERS) $(BENCHFLAGS)
 	go test -run '^$$' -bench . -benchmem $$(go list ./... | grep -v /tests/)
 

@@ -123,6 +123,12 @@ const pingPart = "ping"
 // Ping is the subject on which n answers as long as it is connected.
 func (c Cluster) Ping(n node.Name) string { return c.Node(n, pingPart) }
 
+// messagePart is the path below a node where frames between processes arrive.
+const messagePart = "msg"
+
+// Messages is the subject of the frames of processes for n.
+func (c Cluster) Messages(n node.Name) string { return c.Node(n, messagePart) }
+
 // Record is the subject on which the record of a key is republished. The parts
 // are those of the key: kind and name ("app", "myapp"), or one word ("config").
 func (c Cluster) Record(parts ...string) string {

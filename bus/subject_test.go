@@ -27,6 +27,7 @@ func TestSubjectsBothWays(t *testing.T) {
 		{c.Cert("node1@lxw"), "regent.default.cert.node1=40lxw", Subject{Kind: KindCert, Node: "node1@lxw"}},
 		{c.API("node1@lxw", "start"), "regent.default.api.node1=40lxw.start", Subject{KindAPI, "node1@lxw", []string{"start"}}},
 		{c.Ping("node1@lxw"), "regent.default.node.node1=40lxw.ping", Subject{KindNode, "node1@lxw", []string{"ping"}}},
+		{c.Messages("node1@lxw"), "regent.default.node.node1=40lxw.msg", Subject{KindNode, "node1@lxw", []string{"msg"}}},
 		{c.Node("node1@lxw", "proc", "in box"), "regent.default.node.node1=40lxw.proc.in=20box", Subject{KindNode, "node1@lxw", []string{"proc", "in box"}}},
 		{c.Record(string(key.Kind), key.Name), "regent.default.kv." + key.String(), Subject{KindRecord, "", []string{"app", "my@app"}}},
 		{c.Record("config"), "regent.default.kv.config", Subject{KindRecord, "", []string{"config"}}},

@@ -64,6 +64,7 @@ type appJSON struct {
 	First   policy.First    `json:"first"`
 	From    node.Name       `json:"from"`
 	Pinned  bool            `json:"pinned"`
+	Spec    string          `json:"spec,omitempty"`
 	Ended   []endedJSON     `json:"ended,omitempty"`
 
 	StartType policy.StartKind `json:"start_type"`
@@ -138,6 +139,10 @@ func encode(c policy.Cell) ([]byte, error) {
 		return encodeJSON(nodeToJSON(c.Node))
 	case c.App != nil && c.Node == nil && c.Key == policy.AppKey(c.App.App):
 		return encodeJSON(appToJSON(c.App))
+	case c.Permit != nil && c.Key == policy.PermitKey(c.Permit.App):
+		return encodeJSON(permitToJSON(c.Permit))
+	case c.Config != nil && c.Key == policy.ConfigKey():
+		return encodeJSON(specToJSON(c.Config))
 	}
 	return nil, fmt.Errorf("%w: %s", ErrNoRecord, c.Key)
 }
@@ -171,8 +176,13 @@ func decodeInto(c *policy.Cell, value []byte) (reason string) {
 	if reason := checkVersion(value); reason != "" {
 		return reason
 	}
-	if c.Key.Kind == policy.KeyNode {
+	switch c.Key.Kind {
+	case policy.KeyNode:
 		return decodeNode(c, value)
+	case policy.KeyPermit:
+		return decodePermit(c, value)
+	case policy.KeyConfig:
+		return decodeSpec(c, value)
 	}
 	return decodeApp(c, value)
 }
@@ -277,7 +287,7 @@ func appToJSON(r *policy.AppRecord) appJSON {
 		Phase: r.Phase, Want: r.Want, Next: slotToJSON(r.Next), Since: stamp(r.Since), App: r.App, V: recordVersion,
 		Nonce: r.Owner.Nonce, SRev: r.Owner.SRev, Command: r.Owner.Command,
 		High: r.High, Prev: slotToJSON(r.Prev), First: r.First,
-		From: r.From, Pinned: r.Pinned,
+		From: r.From, Pinned: r.Pinned, Spec: r.Spec,
 		StartType: r.StartKind, StartFrom: r.StartFrom, Error: strings.ToValidUTF8(r.Error, "\ufffd"),
 	}
 	for _, e := range r.Ended {
@@ -299,7 +309,7 @@ func appFromJSON(j *appJSON) *policy.AppRecord {
 			Nonce: j.Nonce, Epoch: j.Epoch, Command: j.Command,
 		},
 		Phase: j.Phase, High: j.High, Next: slotFromJSON(j.Next), Prev: slotFromJSON(j.Prev),
-		Want: j.Want, First: j.First, From: j.From, Pinned: j.Pinned,
+		Want: j.Want, First: j.First, From: j.From, Pinned: j.Pinned, Spec: j.Spec,
 		StartKind: j.StartType, StartFrom: j.StartFrom, Since: int64(j.Since), Error: j.Error,
 	}
 	for _, e := range j.Ended {
@@ -334,6 +344,9 @@ func slotFromJSON(j *slotJSON) policy.Slot {
 // names no cell.
 func keyOf(s string) (key policy.Key, ok bool) {
 	kind, token, _ := strings.Cut(s, ".")
+	if s == policy.ConfigKey().String() {
+		return policy.ConfigKey(), true
+	}
 	name, err := node.Untoken(token)
 	if err != nil {
 		return policy.Key{}, false
@@ -345,6 +358,9 @@ func keyOf(s string) (key policy.Key, ok bool) {
 	case policy.KeyNode:
 		n, err := node.Parse(name)
 		return policy.NodeKey(n), err == nil
+	case policy.KeyPermit:
+		app, err := policy.ParseApp(name)
+		return policy.PermitKey(app), err == nil
 	}
 	return policy.Key{}, false
 }

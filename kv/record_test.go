@@ -46,6 +46,7 @@ var (
 			First:     rapid.SampledFrom([]policy.First{policy.FirstNone, policy.FirstWait, policy.FirstGo}).Draw(t, "first"),
 			From:      maybeNode.Draw(t, "from"),
 			Pinned:    rapid.Bool().Draw(t, "pinned"),
+			Spec:      rapid.String().Draw(t, "spec"),
 			StartKind: rapid.SampledFrom([]policy.StartKind{"", policy.StartNormal, policy.StartFailover, policy.StartTakeover}).Draw(t, "kind"),
 			StartFrom: maybeNode.Draw(t, "startfrom"),
 			Since:     anyTime.Draw(t, "since"),
@@ -80,12 +81,18 @@ var (
 func TestRecordsAreDecodedAsTheyWereEncoded(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var c policy.Cell
-		if rapid.Bool().Draw(t, "app") {
+		switch rapid.SampledFrom([]policy.KeyKind{policy.KeyApp, policy.KeyNode, policy.KeyPermit, policy.KeyConfig}).Draw(t, "kind") {
+		case policy.KeyApp:
 			r := anyApp.Draw(t, "record")
 			c = policy.Cell{Key: policy.AppKey(r.App), Rev: 7, App: r}
-		} else {
+		case policy.KeyNode:
 			r := anySession.Draw(t, "record")
 			c = policy.Cell{Key: policy.NodeKey(r.Node), Rev: 7, Node: r}
+		case policy.KeyPermit:
+			r := anyPermit.Draw(t, "record")
+			c = policy.Cell{Key: policy.PermitKey(r.App), Rev: 7, Permit: r}
+		case policy.KeyConfig:
+			c = policy.Cell{Key: policy.ConfigKey(), Rev: 7, Config: anySpec.Draw(t, "record")}
 		}
 		value, err := encode(c)
 		if err != nil {
@@ -209,14 +216,14 @@ func TestOnlyTheRecordOfItsKeyIsEncoded(t *testing.T) {
 }
 
 func TestKeysOfCells(t *testing.T) {
-	for _, key := range []policy.Key{policy.AppKey("a"), policy.AppKey("my@app-1"), policy.NodeKey("n1@host.example"), policy.NodeKey("n@[::1]")} {
+	for _, key := range []policy.Key{policy.AppKey("a"), policy.AppKey("my@app-1"), policy.NodeKey("n1@host.example"), policy.NodeKey("n@[::1]"), policy.PermitKey("my@app"), policy.ConfigKey()} {
 		if got, ok := keyOf(key.String()); !ok || got != key {
 			t.Errorf("keyOf(%q) = %v, %v", key.String(), got, ok)
 		}
 	}
 	for _, key := range []string{
-		"", "app", "app.", "node.", "node.n1", "app.1a", "app.a.b", "node.n1=40h.x", "config", "identity", "probe",
-		"permit.app", "app.=4", "app.=41", "x.a", "App.a",
+		"", "app", "app.", "node.", "node.n1", "app.1a", "app.a.b", "node.n1=40h.x", "config.", "config.a", "identity", "probe",
+		"permit", "permit.", "permit.1a", "app.=4", "app.=41", "x.a", "App.a",
 	} {
 		if got, ok := keyOf(key); ok {
 			t.Errorf("keyOf(%q) = %v, which is no cell", key, got)
@@ -229,12 +236,14 @@ func TestKeysOfCells(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
 		``, `{}`, `{"v":1}`, `{"v":1,"app":"app","want":"run"}`, `{"v":1,"name":"n1@h","state":"live","ttl":"3s"}`,
+		`{"v":1,"app":"app","nodes":{"n1@h":false,"n2@h":true}}`,
+		`{"v":1,"node":"n1@h","session":"s","digest":"d","applied":true,"voters":["n1@h"],"apps":[{"app":"a","timeout_ms":null,"nodes":[["n1@h"],["n2@h","n3@h"]],"takeover":"never","full_start":true,"start_phases":[{"name":"init","args":"1"}]}],"loaded":[{"app":"b","timeout_ms":5,"nodes":[["n1@h"]],"takeover":"overlap"}]}`,
 		`{"v":1,"app":"app","want":"run","next":{"node":"n2@h"},"ended":[{"node":"n","at":"x"}],"payload_base64":"/w=="}`,
 	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		for _, key := range []policy.Key{policy.AppKey("app"), policy.NodeKey("n1@h")} {
+		for _, key := range []policy.Key{policy.AppKey("app"), policy.NodeKey("n1@h"), policy.PermitKey("app"), policy.ConfigKey()} {
 			c := decode(key, 1, []byte(value))
 			if c.Damaged != "" {
 				continue

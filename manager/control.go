@@ -6,10 +6,13 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/seed7529eb29/regent/bus"
 	"github.com/seed7529eb29/regent/bus/service"
 	"github.com/seed7529eb29/regent/policy"
+	"github.com/seed7529eb29/regent/policy/node"
+	"github.com/seed7529eb29/regent/policy/specjson"
 )
 
 // control lets the micro service of a node do what it is asked.
@@ -38,9 +41,33 @@ func (c control) do(ctx context.Context, verb string, raw json.RawMessage) (any,
 	case service.VerbTakeover:
 		return decode(raw, func(r *service.TakeoverRequest) error { return c.node.Takeover(ctx, r.App, r.Type) })
 	case service.VerbPermit:
-		return decode(raw, func(r *service.PermitRequest) error { return c.node.Permit(ctx, r.App, *r.Permitted) })
+		return decode(raw, func(r *service.PermitRequest) error { return c.permit(ctx, r) })
+	case service.VerbLoad:
+		return decode(raw, func(r *service.LoadRequest) error { return c.load(ctx, r) })
+	case service.VerbConfig:
+		return c.config(ctx, raw)
+	case service.VerbAllow, service.VerbConnect, service.VerbDisconnect:
+		return decode(raw, func(r *service.NodeRequest) error { return c.net(ctx, verb, r.Node) })
 	}
 	return nil, &service.Error{Code: service.CodeBadRequest, Description: "unknown verb " + verb}
+}
+
+// net does what net_kernel does, for the messages of this node.
+func (c control) net(ctx context.Context, verb string, n node.Name) error {
+	s := c.node.Processes()
+	switch {
+	case s == nil:
+		return ErrNotRunning
+	case verb == service.VerbAllow:
+		return s.Allow(n)
+	case verb == service.VerbDisconnect && !s.Disconnect(n):
+		return &service.Error{Code: service.CodeUnknown, Description: "not connected to " + string(n)}
+	case verb == service.VerbConnect:
+		if err := s.Connect(ctx, n); err != nil {
+			return &service.Error{Code: service.CodeRefused, Description: err.Error()}
+		}
+	}
+	return nil
 }
 
 func (c control) stop(ctx context.Context, a policy.App, all bool) error {
@@ -48,6 +75,40 @@ func (c control) stop(ctx context.Context, a policy.App, all bool) error {
 		return c.node.StopEverywhere(ctx, a)
 	}
 	return c.node.StopApp(ctx, a)
+}
+
+func (c control) permit(ctx context.Context, r *service.PermitRequest) error {
+	if r.Persist {
+		return c.node.PermitPersist(ctx, r.App, *r.Permitted)
+	}
+	return c.node.Permit(ctx, r.App, *r.Permitted)
+}
+
+func (c control) load(ctx context.Context, r *service.LoadRequest) error {
+	if len(r.Nodes) == 0 {
+		return c.node.Load(ctx, r.App)
+	}
+	s, err := r.Spec()
+	if err != nil {
+		return err
+	}
+	return c.node.LoadDistributed(ctx, r.App, Distribution{Timeout: time.Duration(s.Timeout), Nodes: s.Groups})
+}
+
+func (c control) config(ctx context.Context, raw json.RawMessage) (any, error) {
+	var r service.ConfigRequest
+	if err := service.Decode(raw, &r); err != nil {
+		return nil, err
+	}
+	specs, err := specjson.Specs(r.Apps)
+	if err != nil {
+		return nil, err
+	}
+	applied, err := c.node.apply(ctx, r.Voters, specs)
+	if err != nil {
+		return nil, err
+	}
+	return service.ConfigReply(applied), nil
 }
 
 func decode[T any](raw json.RawMessage, do func(*T) error) (any, error) {

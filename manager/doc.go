@@ -19,16 +19,22 @@
 // runs a NATS server inside if the configuration makes it a voter, they agree
 // through JetStream, and myapp runs on exactly one of them. examples/embedded is
 // such a program. One that starts and moves apps by itself waits for Connected
-// first, then calls StartApp, StopApp, Takeover, Permit.
+// first, then calls StartApp, StopApp, Takeover, Permit, Load and so on: the calls of
+// OTP's application module, of which docs/semantics.md has a table. ApplyConfig
+// and LoadDistributed change the specification of a running cluster.
 //
 // What an app writes to can refuse an instance that should have ended by its
 // epoch; docs/fencing.md says when that is needed, and how. Start.NATS lets an
 // app use the cluster's NATS for it, with rights of its own.
 //
+// Node.Processes is how programs of different nodes talk: Erlang's processes and
+// messages, see package manager/proc. They decide nothing about apps.
+//
 // This package puts the parts together and is the only one below cmd that
 // imports all of them: the pure core (manager/machine) in its loop
-// (manager/agent), the adapters (bus, kv, embedded), the runners (manager/app,
-// manager/osproc) and the proof by process inspection (manager/samehost).
+// (manager/agent), the processes (manager/proc), the adapters (bus, kv,
+// embedded), the runners (manager/app, manager/osproc) and the proof by process
+// inspection (manager/samehost).
 //
 // What is promised: of an app that is not set to overlap, at most one instance
 // runs in the whole cluster, through crashes, pauses and partitions, as long as

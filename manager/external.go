@@ -70,6 +70,18 @@ func withKey(l Access, a *cred.Authority) ([]nats.Option, error) {
 	return append(login, a.NKeyOption(cred.App)), err
 }
 
+// sameLogin is what the first connection got in with.
+func (p *parts) sameLogin() ([]nats.Option, error) {
+	n := p.node
+	switch {
+	case !n.plan.external:
+		return p.ownLogin()
+	case p.cookieKey:
+		return withKey(n.plan.login, n.plan.authority)
+	}
+	return n.plan.login.Options()
+}
+
 func (p *parts) ownLogin() ([]nats.Option, error) {
 	name := string(p.node.plan.self)
 	if p.server != nil {

@@ -2,6 +2,8 @@ package manager
 
 import (
 	"log/slog"
+	"slices"
+	"strings"
 
 	"github.com/seed7529eb29/regent/manager/machine"
 	"github.com/seed7529eb29/regent/policy"
@@ -21,12 +23,13 @@ type hearing struct {
 	nodes     map[node.Name]bool
 	apps      map[policy.App]bool
 	strangers map[node.Name]bool
-	told      bool // that there are too many of them
+	status    func() *machine.Status // knows apps that were described since
+	told      bool                   // that there are too many of them
 	log       *slog.Logger
 }
 
-func newHearing(c *config.Config, log *slog.Logger) *hearing {
-	h := &hearing{nodes: map[node.Name]bool{}, apps: map[policy.App]bool{}, strangers: map[node.Name]bool{}, log: log}
+func newHearing(c *config.Config, status func() *machine.Status, log *slog.Logger) *hearing {
+	h := &hearing{nodes: map[node.Name]bool{}, apps: map[policy.App]bool{}, strangers: map[node.Name]bool{}, status: status, log: log}
 	for _, n := range c.Nodes() {
 		h.nodes[n] = true
 	}
@@ -49,11 +52,19 @@ func (h *hearing) take(b machine.Beat) (machine.Beat, bool) {
 func (h *hearing) known(apps []machine.AppBeat) []machine.AppBeat {
 	var known []machine.AppBeat
 	for _, a := range apps {
-		if h.apps[a.App] {
+		if h.apps[a.App] || h.described(a.App) {
 			known = append(known, a)
 		}
 	}
 	return known
+}
+
+// described: the app came with a specification at run time.
+func (h *hearing) described(app policy.App) bool {
+	_, found := slices.BinarySearchFunc(h.status().Apps, app, func(a machine.AppStatus, name policy.App) int {
+		return strings.Compare(string(a.Name), string(name))
+	})
+	return found
 }
 
 func (h *hearing) admit(n node.Name) bool {

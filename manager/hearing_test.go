@@ -13,9 +13,9 @@ import (
 // The core remembers every node it hears of: strangers are counted, and what
 // anybody says of unknown apps is left out.
 func TestHearingIsBounded(t *testing.T) {
-	h := newHearing(configured(t, threeNodes), slog.New(slog.DiscardHandler))
+	h := newHearing(configured(t, threeNodes), func() *machine.Status { return &machine.Status{Apps: []machine.AppStatus{{Name: "loaded"}}} }, slog.New(slog.DiscardHandler))
 	beat := func(name string) machine.Beat {
-		return machine.Beat{Node: node.Name(name), Full: true, Apps: []machine.AppBeat{{App: "here"}, {App: "myapp"}, {App: "unknown"}}}
+		return machine.Beat{Node: node.Name(name), Full: true, Apps: []machine.AppBeat{{App: "here"}, {App: "loaded"}, {App: "myapp"}, {App: "unknown"}}}
 	}
 	heard := 0
 	for range 2 {
@@ -29,7 +29,7 @@ func TestHearingIsBounded(t *testing.T) {
 		t.Errorf("heard %d beats of %d strangers, want %d strangers each time", heard, len(h.strangers), strangersMax)
 	}
 	b, ok := h.take(beat("node2@lxw"))
-	if !ok || len(b.Apps) != 2 || b.Apps[0].App != policy.App("here") || b.Apps[1].App != policy.App("myapp") {
+	if !ok || len(b.Apps) != 3 || b.Apps[0].App != policy.App("here") || b.Apps[1].App != "loaded" || b.Apps[2].App != policy.App("myapp") {
 		t.Errorf("of a node of the configuration: %+v, %t", b, ok)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"github.com/seed7529eb29/regent/manager/agent"
 	"github.com/seed7529eb29/regent/manager/lastresort"
 	"github.com/seed7529eb29/regent/manager/machine"
+	"github.com/seed7529eb29/regent/manager/proc"
 	"github.com/seed7529eb29/regent/manager/samehost"
 	"github.com/seed7529eb29/regent/manager/warden"
 	"github.com/seed7529eb29/regent/policy"
@@ -54,6 +56,8 @@ type Node struct {
 	mu      sync.Mutex
 	agent   *agent.Agent // nil before the node is connected
 	store   *store
+	procs   *proc.System
+	router  *router
 	verdict *Exit // what ends the node from outside the protocol
 
 	connected chan struct{} // closed when agent is there
@@ -111,7 +115,7 @@ func (n *Node) Run(ctx context.Context) Exit {
 	exit := n.run(ctx)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.agent, n.missing = nil, nil
+	n.agent, n.missing, n.router = nil, nil, nil
 	if n.verdict != nil {
 		return *n.verdict
 	}
@@ -129,6 +133,7 @@ func (n *Node) run(ctx context.Context) Exit {
 	}
 	n.mu.Lock()
 	n.agent, n.store, n.url = parts.agent, parts.store, parts.url
+	n.procs, n.router = parts.procs, parts.router
 	if parts.server != nil {
 		n.missing = parts.server.Missing
 	}
@@ -136,18 +141,20 @@ func (n *Node) run(ctx context.Context) Exit {
 		n.agent.Shutdown(n.verdict.Code)
 	}
 	n.mu.Unlock()
+	stopProcesses := parts.runProcesses()
 	close(n.connected)
 	var watching sync.WaitGroup
 	watch, stop := context.WithCancel(ctx)
 	watching.Go(func() { n.watchPeers(watch, parts) })
 	watching.Go(func() { n.watchLeader(watch, parts) })
-	watching.Go(func() { n.watchSpec(watch, parts) })
 	watching.Go(func() { n.watchStatus(watch, parts) })
 	watching.Go(func() { n.tidy(watch, parts) })
 	watching.Go(func() { parts.store.writeLeft(watch, parts.dir, parts.left, n.log) })
+	watching.Go(func() { n.startUnknown(watch, parts) })
 	exit := n.explainDigest(parts, parts.agent.Run(ctx))
 	stop()
 	watching.Wait()
+	stopProcesses()
 	return exit
 }
 
@@ -210,6 +217,8 @@ type parts struct {
 	agent     *agent.Agent
 	url       string
 	starts    string // directory
+	procs     *proc.System
+	router    *router
 
 	service *service.Service
 	web     *web // nil: nothing is shown over HTTP
@@ -256,6 +265,9 @@ func (p *parts) open(ctx context.Context) error {
 		return err
 	}
 	if err := p.openWarden(); err != nil {
+		return err
+	}
+	if err := p.openProcesses(ctx); err != nil {
 		return err
 	}
 	return p.openAgent(memory, state)
@@ -318,10 +330,11 @@ func (p *parts) stopServer() {
 func (p *parts) peerChanged(name string, up bool) {
 	n := p.node
 	n.mu.Lock()
-	a := n.agent
+	a, procs := n.agent, n.procs
 	n.mu.Unlock()
 	if a != nil && !up {
 		a.Post(machine.Disconnected{Node: node.Name(name)})
+		procs.Lost(node.Name(name))
 	}
 }
 
@@ -372,6 +385,9 @@ func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 	n := p.node
 	l := n.plan.lease
 	n.log.Info("lease", "ttl", l.TTL, "renewal", l.Renew, "fence", l.Fence(), "kv_outage", l.KVOutage, "failover_at_most", l.FailoverMax())
+	if tick := n.opts.Config.NetTicktime; tick > 0 {
+		n.log.Info("net_ticktime is accepted and has no effect: the lease decides", "net_ticktime", tick, "silent_node_keeps_its_apps_for", l.TTL)
+	}
 	ready := n.nursery(p.cradle())
 	p.stops = append(p.stops, ready.Close)
 	j, left, err := openJournal(p.dir, p.store)
@@ -398,17 +414,18 @@ func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 	}
 	p.agent = a
 	p.web.connected(p)
-	hearing := newHearing(n.opts.Config, n.log)
+	hearing := newHearing(n.opts.Config, a.Status, n.log)
 	stop, err := p.bus.SubscribeBeats(func(b machine.Beat) {
 		if b, ok := hearing.take(b); ok {
 			a.Post(machine.Heard{Beat: b})
+			p.heard(b)
 		}
 	})
 	if err != nil {
 		return err
 	}
 	p.stops = append(p.stops, stop)
-	if stop, err = p.bus.SubscribeCertificates(func(c machine.Certified) { p.web.heard(c); a.Post(c) }); err != nil {
+	if stop, err = p.bus.SubscribeCertificates(func(c machine.Certified) { p.web.heard(c); a.Post(c); p.procs.Lost(c.Node) }); err != nil {
 		return err
 	}
 	p.stops = append(p.stops, stop)
@@ -459,6 +476,42 @@ type clock struct{}
 func (clock) Now() machine.Instant { return machine.Instant(samehost.Boottime()) }
 func (clock) Wall() int64          { return time.Now().UnixMilli() }
 
+// startUnknown starts what was to be started and stands in no file: it may have
+// been loaded at run time. What was not is told.
+func (n *Node) startUnknown(ctx context.Context, p *parts) {
+	unknown := slices.DeleteFunc(slices.Clone(n.opts.Start), func(s StartRequest) bool {
+		_, configured := n.opts.Config.App(s.App)
+		return configured || n.opts.Apps[string(s.App)] != nil
+	})
+	if len(unknown) == 0 || !p.awaitSession(ctx) {
+		return
+	}
+	var starting sync.WaitGroup
+	for _, s := range unknown {
+		starting.Go(func() {
+			if err := n.StartApp(ctx, s.App, s.Type); err != nil && ctx.Err() == nil {
+				n.Note(machine.History{Type: "app_start_failed", App: s.App, Node: n.plan.self, Detail: err.Error()})
+			}
+		})
+	}
+	starting.Wait()
+}
+
+// awaitSession reports false if ctx ended first.
+func (p *parts) awaitSession(ctx context.Context) bool {
+	for {
+		changed := p.agent.Changed()
+		if p.agent.Status().Session != "" {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-changed:
+		}
+	}
+}
+
 const groupsPrefix = "groups-"
 
 // formerMax is how long what a former life has left may take to be gone after
@@ -485,12 +538,8 @@ func (n *Node) endFormerLives(dir string) {
 // once this life has a session: they were needed to prove those lives' ends,
 // and that is done.
 func (n *Node) tidy(ctx context.Context, p *parts) {
-	for p.agent.Status().Session == "" {
-		select {
-		case <-ctx.Done():
-			return
-		case <-p.agent.Changed():
-		}
+	if !p.awaitSession(ctx) {
+		return
 	}
 	own := p.groups.Path()
 	old, _ := filepath.Glob(filepath.Join(filepath.Dir(own), groupsPrefix+"*"))

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/seed7529eb29/regent/bus/cred"
+	"github.com/seed7529eb29/regent/manager/proc"
 	"github.com/seed7529eb29/regent/policy"
 	"github.com/seed7529eb29/regent/policy/config"
 	"github.com/seed7529eb29/regent/policy/node"
@@ -34,6 +35,10 @@ type Options struct {
 	// Apps are the apps of this program, made anew for each start. An app of
 	// the configuration that is not here needs a command.
 	Apps map[string]func() Application
+
+	// Functions are what processes of all nodes may spawn and apply on this one,
+	// by name; see package proc. They are there before the node is heard.
+	Functions map[string]proc.Func
 
 	// Server is the URL of an external NATS, or several with commas between
 	// them: no server runs inside then. A URL may carry user:password or a token

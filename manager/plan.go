@@ -2,6 +2,7 @@ package manager
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"github.com/seed7529eb29/regent/bus"
 	"github.com/seed7529eb29/regent/bus/cred"
 	"github.com/seed7529eb29/regent/embedded"
+	"github.com/seed7529eb29/regent/kv"
 	"github.com/seed7529eb29/regent/manager/app"
 	"github.com/seed7529eb29/regent/manager/machine"
 	"github.com/seed7529eb29/regent/manager/osproc"
@@ -21,6 +23,7 @@ import (
 	"github.com/seed7529eb29/regent/policy"
 	"github.com/seed7529eb29/regent/policy/config"
 	"github.com/seed7529eb29/regent/policy/node"
+	"github.com/seed7529eb29/regent/policy/specjson"
 )
 
 // plan is what options and configuration come to for this node.
@@ -52,6 +55,11 @@ func (o *Options) plan() (plan, error) {
 	if o.Config == nil {
 		return p, fmt.Errorf("%w: no configuration", ErrOptions)
 	}
+	for name := range o.Apps {
+		if _, err := policy.ParseApp(name); err != nil {
+			return p, fmt.Errorf("%w: %w", ErrOptions, err)
+		}
+	}
 	if p.external = o.Server != ""; p.external {
 		return p, p.planExternal(o)
 	}
@@ -61,7 +69,7 @@ func (o *Options) plan() (plan, error) {
 		}
 	}
 	p.digest, p.firstBoot = o.Config.Digest(o.Cluster, p.voters), p.voters
-	return p, nil
+	return p, specFits(o.Config)
 }
 
 // planExternal: the servers are somebody else's, so every node is a client,
@@ -81,6 +89,19 @@ func (p *plan) planExternal(o *Options) error {
 	}
 	p.firstBoot = o.Config.Nodes()
 	p.digest = o.Config.Digest(o.Cluster, nil)
+	return specFits(o.Config)
+}
+
+// specMax leaves room for the rest of the record that holds the specification.
+const specMax = kv.MaxValue - 16<<10
+
+// specFits refuses a specification that no record can hold: nothing would ever
+// be claimed by it.
+func specFits(c *config.Config) error {
+	raw, err := json.Marshal(specjson.FromAll(c.Specs))
+	if err != nil || len(raw) > specMax {
+		return fmt.Errorf("%w: %d distributed apps are too many: %d bytes of specification, at most %d", ErrConfig, len(c.Specs), len(raw), specMax)
+	}
 	return nil
 }
 
@@ -230,7 +251,7 @@ func (n *Node) machineConfig(p *parts, memory machine.Memory) machine.Config {
 	c := n.opts.Config
 	mc := machine.Config{
 		Self: n.plan.self, Hidden: n.opts.Hidden, Agent: p.id, PID: os.Getpid(), UID: os.Getuid(),
-		Groups: p.groups.Path(), Lease: n.plan.lease, Digest: n.plan.digest,
+		Groups: p.groups.Path(), Lease: n.plan.lease, Digest: n.plan.digest, Specification: n.specification(),
 		Sync: machine.Sync{
 			Mandatory: c.Sync.Mandatory, Optional: c.Sync.Optional, Timeout: c.Sync.Timeout, Defined: c.Sync.Defined,
 		},
@@ -238,8 +259,12 @@ func (n *Node) machineConfig(p *parts, memory machine.Memory) machine.Config {
 		Version: n.opts.Version, Since: time.Now().UnixMilli(),
 	}
 	for i := range c.Apps {
-		mc.Apps = append(mc.Apps, n.appConfig(&c.Apps[i], memory))
+		mc.Apps = append(mc.Apps, n.appConfig(&c.Apps[i]))
 	}
+	for _, name := range n.registered() {
+		mc.Apps = append(mc.Apps, n.appConfig(&config.App{Name: name, Local: true, Type: policy.Temporary}))
+	}
+	slices.SortFunc(mc.Apps, func(a, b machine.AppConfig) int { return strings.Compare(string(a.App), string(b.App)) })
 	n.identify(&mc)
 	return mc
 }
@@ -259,12 +284,23 @@ func (n *Node) identify(mc *machine.Config) {
 	}
 }
 
-func (n *Node) appConfig(a *config.App, memory machine.Memory) machine.AppConfig {
+// registered are the apps of this program that its configuration does not
+// mention: they count as loaded (B-26), as local ones.
+func (n *Node) registered() []policy.App {
+	var out []policy.App
+	for name := range n.opts.Apps {
+		if _, mentioned := n.opts.Config.App(policy.App(name)); !mentioned {
+			out = append(out, policy.App(name))
+		}
+	}
+	return out
+}
+
+func (n *Node) appConfig(a *config.App) machine.AppConfig {
 	spec, _ := n.opts.Config.Spec(a.Name)
 	ac := machine.AppConfig{
 		App: a.Name, Spec: spec, Type: a.Type, Defined: n.defined(a),
 		Restart: machine.Restart{Max: a.Restart.Max, Within: a.Restart.Within, Backoff: a.Restart.Backoff},
-		Denied:  slices.Contains(memory.Denied, a.Name),
 	}
 	for _, perm := range n.opts.Config.Permissions {
 		if perm.App == a.Name && !perm.Permitted {
@@ -315,6 +351,9 @@ func (p *parts) runners(ready *osproc.Nursery) func(policy.App) (app.Runner, boo
 		} else if len(a.Command) > 0 {
 			table[a.Name] = p.command(a, ready)
 		}
+	}
+	for _, name := range n.registered() {
+		table[name] = app.Go{New: n.opts.Apps[string(name)], StopTimeout: config.DefaultStopTimeout, Abort: n.opts.Abort}
 	}
 	return func(name policy.App) (app.Runner, bool) {
 		r, ok := table[name]

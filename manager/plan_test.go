@@ -191,12 +191,12 @@ func TestAppsOfANode(t *testing.T) {
 		t.Fatal(err)
 	}
 	i := slices.IndexFunc(o.Config.Apps, func(a config.App) bool { return a.Name == "here" })
-	here := n.appConfig(&o.Config.Apps[i], memory)
+	here := n.appConfig(&o.Config.Apps[i])
 	if here.Spec != nil || !here.Defined || here.Denied || here.Type != Permanent || !here.Start {
 		t.Errorf("local app: %+v", here)
 	}
 	i = slices.IndexFunc(o.Config.Apps, func(a config.App) bool { return a.Name == "myapp" })
-	dist := n.appConfig(&o.Config.Apps[i], memory)
+	dist := n.appConfig(&o.Config.Apps[i])
 	if dist.Spec == nil || !dist.Defined || !dist.Denied || dist.Type != Temporary || !dist.Start || dist.Restart.Max != 2 {
 		t.Errorf("distributed app: %+v", dist)
 	}

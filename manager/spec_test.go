@@ -1,16 +1,12 @@
 package manager
 
 import (
-	"encoding/json"
-	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/seed7529eb29/regent/kv"
 	"github.com/seed7529eb29/regent/manager/machine"
-	"github.com/seed7529eb29/regent/policy"
 	"github.com/seed7529eb29/regent/policy/node"
 )
 
@@ -34,30 +30,11 @@ func nodeWith(t *testing.T, yaml string) *Node {
 	return n
 }
 
-// The document in the bucket says everything that nodes must agree on.
-func TestSpecificationSurvivesTheBucket(t *testing.T) {
-	n := nodeWith(t, manyApps)
-	raw, err := json.Marshal(n.specDoc("session"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var d specDoc
-	if err := json.Unmarshal(raw, &d); err != nil {
-		t.Fatal(err)
-	}
-	if !reflect.DeepEqual(d.specs(), n.opts.Config.Specs) {
-		t.Errorf("read back %+v\nwant %+v", d.specs(), n.opts.Config.Specs)
-	}
-	if d.Digest != n.plan.digest || d.Node != self || d.Session != "session" || !slices.Equal(d.Voters, n.plan.voters) {
-		t.Errorf("read back %+v", d)
-	}
-	if text := n.difference(d); text != "" {
+func TestDifferencesInWords(t *testing.T) {
+	theirs := nodeWith(t, manyApps).specification()
+	if text := nodeWith(t, manyApps).difference(theirs); text != "" {
 		t.Errorf("it differs from itself%s", text)
 	}
-}
-
-func TestDifferencesInWords(t *testing.T) {
-	theirs := nodeWith(t, manyApps).specDoc("session")
 	for _, c := range []struct{ what, old, new, want string }{
 		{"timeout", "1500ms", "2s", "a: timeout differs: "},
 		{"infinity", "timeout: infinity", "timeout: 5s", "b: timeout differs: "},
@@ -80,27 +57,6 @@ func TestDifferencesInWords(t *testing.T) {
 		}
 		if n.plan.digest == theirs.Digest {
 			t.Errorf("%s: the digest is the same", c.what)
-		}
-	}
-}
-
-// A specification binds while its writer lives, in that very session.
-func TestWhoseSpecificationBinds(t *testing.T) {
-	st := &machine.Status{Node: self, Nodes: []machine.NodeStatus{
-		{Name: self, Session: "s1", State: machine.NodeUp},
-		{Name: "node2@lxw", Session: "s2", State: machine.NodeUp},
-		{Name: "node3@lxw", Session: "s3", State: machine.NodeDown},
-	}}
-	for _, c := range []struct {
-		name    node.Name
-		session policy.Session
-		want    bool
-	}{
-		{"node2@lxw", "s2", true}, {"node2@lxw", "s1", false}, {"node3@lxw", "s3", false},
-		{self, "s1", false}, {"node4@lxw", "s4", false},
-	} {
-		if got := liveWith(st, c.name, c.session); got != c.want {
-			t.Errorf("%s in %s: %t", c.name, c.session, got)
 		}
 	}
 }

@@ -29,7 +29,12 @@ type stateDoc struct {
 	Identity string        `json:"identity"`
 	Seq      uint64        `json:"seq"`
 	Apps     []stateDocApp `json:"apps"`
-	Denied   []policy.App  `json:"denied,omitempty"`
+	Permits  []permitDoc   `json:"permits,omitempty"`
+}
+
+type permitDoc struct {
+	App       policy.App `json:"app"`
+	Permitted bool       `json:"permitted"`
 }
 
 type stateDocApp struct {
@@ -59,21 +64,27 @@ func (f stateFile) Load(name string) (machine.Memory, error) {
 	case doc.Node != name:
 		return machine.Memory{}, fmt.Errorf("%w: %s: it belongs to node %q", ErrState, f.path, doc.Node)
 	}
-	mem := machine.Memory{Identity: policy.Identity(doc.Identity), Seq: policy.Revision(doc.Seq), Denied: doc.Denied}
+	mem := machine.Memory{Identity: policy.Identity(doc.Identity), Seq: policy.Revision(doc.Seq)}
 	for i, a := range doc.Apps {
 		if i > 0 && doc.Apps[i-1].App >= a.App {
 			return machine.Memory{}, fmt.Errorf("%w: %s: apps are not in order", ErrState, f.path)
 		}
 		mem.Apps = append(mem.Apps, machine.AppMemory(a))
 	}
+	for _, p := range doc.Permits {
+		mem.Permits = append(mem.Permits, machine.PermitMemory(p))
+	}
 	return mem, nil
 }
 
 // encodeState is the content of the file.
 func encodeState(name string, mem machine.Memory) ([]byte, error) {
-	doc := stateDoc{Version: stateVersion, Node: name, Identity: string(mem.Identity), Seq: uint64(mem.Seq), Denied: mem.Denied, Apps: []stateDocApp{}}
+	doc := stateDoc{Version: stateVersion, Node: name, Identity: string(mem.Identity), Seq: uint64(mem.Seq), Apps: []stateDocApp{}}
 	for _, a := range mem.Apps {
 		doc.Apps = append(doc.Apps, stateDocApp(a))
+	}
+	for _, p := range mem.Permits {
+		doc.Permits = append(doc.Permits, permitDoc(p))
 	}
 	raw, err := json.MarshalIndent(doc, "", " ")
 	if err != nil {

@@ -11,15 +11,14 @@ import (
 	"testing"
 
 	"github.com/seed7529eb29/regent/manager/machine"
-	"github.com/seed7529eb29/regent/policy"
 )
 
 const self = "node1@lxw"
 
 var memory = machine.Memory{
 	Identity: "2026-01-02T15:04:05Z/abc", Seq: 1<<63 + 7,
-	Apps:   []machine.AppMemory{{App: "a", Seen: 3, Allotted: 5}, {App: "b", Seen: 1 << 62, Allotted: 1 << 62}},
-	Denied: []policy.App{"b"},
+	Apps:    []machine.AppMemory{{App: "a", Seen: 3, Allotted: 5}, {App: "b", Seen: 1 << 62, Allotted: 1 << 62}},
+	Permits: []machine.PermitMemory{{App: "a", Permitted: true}, {App: "b"}},
 }
 
 func saved(t *testing.T) (stateFile, string) {

@@ -1,9 +1,12 @@
 package policy
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -167,4 +170,44 @@ func (s *Spec) Canonical() string {
 	}
 	b.WriteString("]}")
 	return b.String()
+}
+
+// Term is the entry of distributed that s has in Erlang (OTP: kernel_app(6)).
+func (s *Spec) Term() string {
+	groups := make([]string, 0, len(s.Groups))
+	for _, g := range s.Groups {
+		names := make([]string, 0, len(g))
+		for _, n := range slices.Sorted(slices.Values(g)) {
+			names = append(names, string(n))
+		}
+		text := strings.Join(names, ",")
+		if len(g) > 1 {
+			text = "{" + text + "}"
+		}
+		groups = append(groups, text)
+	}
+	timeout := "infinity"
+	if s.Timeout != Infinite {
+		timeout = strconv.FormatInt(time.Duration(s.Timeout).Milliseconds(), 10)
+	}
+	return fmt.Sprintf("{%s,%s,[%s]}", s.App, timeout, strings.Join(groups, ","))
+}
+
+// Version is a short name for exactly this specification of the app: equal when
+// Canonical is.
+func (s *Spec) Version() string {
+	sum := sha256.Sum256([]byte(s.Canonical()))
+	return hex.EncodeToString(sum[:8])
+}
+
+// Digest is a text that is equal for two nodes exactly when they agree on what
+// they must: the cluster's name, its voters, and every spec, sorted by app.
+func Digest(cluster string, voters []node.Name, specs []Spec) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "cluster %s\nvoters %v\n", cluster, slices.Compact(slices.Sorted(slices.Values(voters))))
+	for i := range specs {
+		b.WriteString(specs[i].Canonical() + "\n")
+	}
+	sum := sha256.Sum256([]byte(b.String()))
+	return hex.EncodeToString(sum[:16])
 }

@@ -199,3 +199,47 @@ func TestParseRestartType(t *testing.T) {
 		t.Error("the zero outcome must be unknown")
 	}
 }
+
+// B-15: one node's entry is changed, the others stay; a node that is not named
+// has what its configuration says.
+func TestPermitRecord(t *testing.T) {
+	var none *PermitRecord
+	if _, said := none.Of("n1@h"); said {
+		t.Error("no record says something")
+	}
+	a := (&PermitRecord{App: "a"}).With(NodePermit{"n2@h", true})
+	b := a.With(NodePermit{"n1@h", false}).With(NodePermit{"n2@h", false})
+	for n, want := range map[node.Name][2]bool{"n1@h": {false, true}, "n2@h": {false, true}, "n3@h": {false, false}} {
+		if permitted, said := b.Of(n); permitted != want[0] || said != want[1] {
+			t.Errorf("%s: %t, %t", n, permitted, said)
+		}
+	}
+	if permitted, said := a.Of("n2@h"); !permitted || !said || len(a.Nodes) != 1 {
+		t.Errorf("With changed its receiver: %+v", a)
+	}
+}
+
+// what was loaded stands over what the files say.
+func TestEffectiveSpecs(t *testing.T) {
+	s := func(a App, t time.Duration) Spec { return Spec{App: a, Timeout: Timeout(t)} }
+	r := SpecRecord{Specs: []Spec{s("a", 1), s("c", 1)}, Loaded: []Spec{s("b", 2), s("c", 2)}}
+	var got []string
+	for _, e := range r.Effective() {
+		got = append(got, string(e.App)+e.Timeout.String())
+		if one := r.Spec(e.App); one == nil || one.Timeout != e.Timeout {
+			t.Errorf("%s: %v", e.App, one)
+		}
+	}
+	if want := []string{"a1ns", "b2ns", "c2ns"}; !slices.Equal(got, want) || r.Specs[1].Timeout != 1 || r.Spec("d") != nil {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+func TestTerm(t *testing.T) {
+	if got := spec.Term(); got != "{myapp,0,[n1@h,{n2@h,n3@h},n4@h]}" {
+		t.Error(got)
+	}
+	if got := (&Spec{App: "a", Timeout: Infinite, Groups: [][]node.Name{{"n@h"}}}).Term(); got != "{a,infinity,[n@h]}" {
+		t.Error(got)
+	}
+}

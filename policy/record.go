@@ -138,6 +138,10 @@ type AppRecord struct {
 	Pinned  bool      // placed by command: priority alone does not move it back
 	Ended   []EndedNode
 
+	// Spec is the version of the specification by which the owner was chosen:
+	// a changed one moves nothing by itself (OTP rule A-7). Empty: not known.
+	Spec string
+
 	StartKind StartKind // what the owner's instance saw
 	StartFrom node.Name
 	Since     int64  // Unix milliseconds of the last change of owner, phase or want: for people only
@@ -162,8 +166,10 @@ type KeyKind string
 
 // Key kinds.
 const (
-	KeyApp  KeyKind = "app"
-	KeyNode KeyKind = "node"
+	KeyApp    KeyKind = "app"
+	KeyNode   KeyKind = "node"
+	KeyPermit KeyKind = "permit"
+	KeyConfig KeyKind = "config" // one key, without a name
 )
 
 // AppKey is the key of an app's ownership record.
@@ -172,25 +178,39 @@ func AppKey(a App) Key { return Key{KeyApp, string(a)} }
 // NodeKey is the key of a node's session record.
 func NodeKey(n node.Name) Key { return Key{KeyNode, string(n)} }
 
-// String is the key as stored: kind, dot, token.
-func (k Key) String() string { return string(k.Kind) + "." + node.Token(k.Name) }
+// PermitKey is the key of an app's persisted permissions.
+func PermitKey(a App) Key { return Key{KeyPermit, string(a)} }
 
-// Cell is what one revision of one key held. At most one of Node and App is
-// set; both are nil when the key is absent (Rev 0) or its value can't be read
-// (Damaged says why). Cells are values: whoever gets one must not change what
-// it points to.
+// ConfigKey is the key of the cluster's specification.
+func ConfigKey() Key { return Key{Kind: KeyConfig} }
+
+// String is the key as stored: kind, dot, token; the kind alone where there is
+// one key of it.
+func (k Key) String() string {
+	if k.Kind == KeyConfig {
+		return string(k.Kind)
+	}
+	return string(k.Kind) + "." + node.Token(k.Name)
+}
+
+// Cell is what one revision of one key held. At most one of Node, App, Permit
+// and Config is set; all are nil when the key is absent (Rev 0) or its value
+// can't be read (Damaged says why). Cells are values: whoever gets one must not
+// change what it points to.
 type Cell struct {
 	Key     Key
 	Rev     Revision
 	Node    *SessionRecord
 	App     *AppRecord
+	Permit  *PermitRecord
+	Config  *SpecRecord
 	Damaged string
 }
 
 // Absent reports whether the key does not exist.
 func (c Cell) Absent() bool { return c.Rev == 0 }
 
-// Write is one compare-and-set: Cell.Node or Cell.App becomes the value of
+// Write is one compare-and-set: the record in Cell becomes the value of
 // Cell.Key if the key's last revision is exactly Expect (0: it must not exist).
 type Write struct {
 	Cell   Cell // Rev is ignored

@@ -2,6 +2,7 @@ package service
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/seed7529eb29/regent/policy"
+	"github.com/seed7529eb29/regent/policy/node"
+	"github.com/seed7529eb29/regent/policy/specjson"
 )
 
 // Schema is the number that every reply carries.
@@ -21,6 +24,13 @@ const (
 	VerbStop     = "stop"
 	VerbTakeover = "takeover"
 	VerbPermit   = "permit"
+	VerbLoad     = "load"
+	VerbConfig   = "config"
+
+	// Of net_kernel: which other nodes the node asked exchanges messages with.
+	VerbAllow      = "allow"
+	VerbConnect    = "connect"
+	VerbDisconnect = "disconnect"
 )
 
 // StatusRequest asks for the cluster as the node sees it; the reply is the
@@ -47,10 +57,48 @@ type TakeoverRequest struct {
 }
 
 // PermitRequest is application:permit/2 on the node asked. Permitted must be
-// there: whoever leaves it out has not said what is wanted.
+// there: whoever leaves it out has not said what is wanted. Persist keeps it over
+// restarts of the node.
 type PermitRequest struct {
 	App       policy.App `json:"app"`
 	Permitted *bool      `json:"permitted"`
+	Persist   bool       `json:"persist,omitempty"`
+}
+
+// LoadRequest is application:load/1, or, with nodes, load/2: it makes the app
+// distributed on them, in the whole cluster. Without a timeout that is 0.
+type LoadRequest struct {
+	App       policy.App    `json:"app"`
+	TimeoutMS *int64        `json:"timeout_ms,omitempty"`
+	Nodes     [][]node.Name `json:"nodes,omitempty"` // in order of priority, equals together
+}
+
+// ConfigRequest makes a specification the cluster's: the distributed apps of
+// configuration files, and the voters that follow from them.
+type ConfigRequest struct {
+	Voters []node.Name    `json:"voters"`
+	Apps   []specjson.App `json:"apps"`
+}
+
+// ConfigReply says which nodes go by it now, and what has changed.
+type ConfigReply struct {
+	Nodes   []node.Name `json:"nodes"`
+	Changed []string    `json:"changed"`
+}
+
+// NodeRequest is net_kernel:allow/1, connect_node/1 or disconnect_node/1 on the
+// node asked.
+type NodeRequest struct {
+	Node node.Name `json:"node"`
+}
+
+// Validate checks the name in the request.
+func (r *NodeRequest) Validate() error {
+	if r.Node == "" {
+		return errors.New(`field "node" is missing`)
+	}
+	_, err := node.Parse(string(r.Node))
+	return err
 }
 
 // Validate checks the names in the request.
@@ -68,6 +116,37 @@ func (r *PermitRequest) Validate() error {
 		return errors.Join(checkApp(r.App), errors.New(`field "permitted" is missing`))
 	}
 	return checkApp(r.App)
+}
+
+// Validate checks the distribution.
+func (r *LoadRequest) Validate() error {
+	if err := checkApp(r.App); err != nil {
+		return err
+	}
+	if len(r.Nodes) == 0 && r.TimeoutMS == nil {
+		return nil
+	}
+	_, err := r.Spec()
+	return err
+}
+
+// Spec is the distribution that load/2 asks for.
+func (r *LoadRequest) Spec() (policy.Spec, error) {
+	return specjson.App{App: r.App, TimeoutMS: cmp.Or(r.TimeoutMS, new(int64)), Nodes: r.Nodes}.Spec()
+}
+
+// Validate checks every specification.
+func (r *ConfigRequest) Validate() error {
+	for _, n := range r.Voters {
+		if _, err := node.Parse(string(n)); err != nil {
+			return err
+		}
+	}
+	if len(r.Apps) == 0 {
+		return errors.New(`field "apps": nothing is distributed`)
+	}
+	_, err := specjson.Specs(r.Apps)
+	return err
 }
 
 func checkApp(a policy.App) error {
@@ -109,6 +188,11 @@ func Verbs() []Verb {
 		NewVerb[StopRequest](VerbStop),
 		NewVerb[TakeoverRequest](VerbTakeover),
 		NewVerb[PermitRequest](VerbPermit),
+		NewVerb[LoadRequest](VerbLoad),
+		NewVerb[ConfigRequest](VerbConfig),
+		NewVerb[NodeRequest](VerbAllow),
+		NewVerb[NodeRequest](VerbConnect),
+		NewVerb[NodeRequest](VerbDisconnect),
 	}
 }
 

@@ -49,9 +49,9 @@ func errorOf(err error) *Error {
 
 func refusalCode(k machine.RefusalKind) int {
 	switch k {
-	case machine.RefuseUnknownApp, machine.RefuseUndefined:
+	case machine.RefuseNotLoaded, machine.RefuseUndefined:
 		return CodeUnknown
-	case machine.RefuseBadType:
+	case machine.RefuseBadType, machine.RefuseNoVerb:
 		return CodeBadRequest
 	}
 	return CodeRefused

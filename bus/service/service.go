@@ -32,8 +32,8 @@ const (
 
 // Limits of a service.
 const (
-	requestMax  = 64 << 10 // bytes of one request: all of ours are below one KiB
-	parallelMax = 256      // requests of one verb at a time; more are told to come again
+	requestMax  = 512 << 10 // bytes of one request: a specification of thousands of apps, which must fit into a record
+	parallelMax = 256       // requests of one verb at a time; more are told to come again
 )
 
 // flushMax bounds the wait for a server that is slow or away.

@@ -150,7 +150,7 @@ func TestErrorsKeepTheirCode(t *testing.T) {
 		{fmt.Errorf("start: %w", &Error{CodeUnknown, "no such node"}), 404, "no such node"},
 		{&machine.Refusal{Kind: machine.RefuseAlreadyStarted, Reason: "x"}, 409, "already started: x"},
 		{&machine.Refusal{Kind: machine.RefuseNotRunning}, 409, "not running distributed"},
-		{&machine.Refusal{Kind: machine.RefuseUnknownApp}, 404, "unknown app"},
+		{&machine.Refusal{Kind: machine.RefuseNotLoaded}, 404, "not loaded"},
 		{&machine.Refusal{Kind: machine.RefuseUndefined}, 404, "undefined app"},
 		{&machine.Refusal{Kind: machine.RefuseBadType}, 400, "bad type"},
 		{context.DeadlineExceeded, 503, "given up: context deadline exceeded"},

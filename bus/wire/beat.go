@@ -51,6 +51,7 @@ type beat struct {
 	Full    bool   `json:"full,omitempty"`
 
 	Digest  string    `json:"digest,omitempty"`
+	Spec    uint64    `json:"spec,omitempty"`
 	Version string    `json:"version,omitempty"`
 	Since   string    `json:"since,omitempty"`
 	Apps    []appBeat `json:"apps,omitempty"`
@@ -167,7 +168,7 @@ func toWire(b machine.Beat) beat {
 	if !b.Full {
 		return w
 	}
-	w.Digest, w.Version, w.Since = b.Digest, b.Version, formatTime(b.Since)
+	w.Digest, w.Spec, w.Version, w.Since = b.Digest, uint64(b.Spec), b.Version, formatTime(b.Since)
 	w.Bucket, w.Memory, w.Vouches = string(b.Identity), b.Memory, b.Vouches
 	for _, a := range b.Apps {
 		w.Apps = append(w.Apps, appBeat{
@@ -227,7 +228,7 @@ func fillFull(b *machine.Beat, w beat) error {
 		printable("bucket", w.Bucket, labelMax)); err != nil {
 		return err
 	}
-	b.Digest, b.Version, b.Since = w.Digest, w.Version, since
+	b.Digest, b.Spec, b.Version, b.Since = w.Digest, policy.Revision(w.Spec), w.Version, since
 	b.Identity, b.Memory, b.Vouches = policy.Identity(w.Bucket), w.Memory, w.Vouches
 	if b.Apps, err = readApps(w.Apps); err != nil {
 		return err

@@ -26,7 +26,7 @@ func fullBeat() machine.Beat {
 	return machine.Beat{
 		Node: "node1@lxw", Agent: "5f0c1ad2-7f5a-4c5e-9a52-0d8c6c1f5f01", Session: "9d2e77aa-1a3b-4d0f-8d8e-3f2c6a1b2c3d",
 		N: 17, Phase: machine.BeatUp, Hidden: true, Full: true,
-		Digest: "sha256-3b1f", Version: "1.0.0", Since: 1767366245123,
+		Digest: "sha256-3b1f", Spec: 41, Version: "1.0.0", Since: 1767366245123,
 		Apps: []machine.AppBeat{
 			{App: "failed", Started: true, Type: policy.Permanent, Failed: true, Error: "exit status 1: \"no\" <disk>", Epoch: 3},
 			{App: "local", Started: true, Type: policy.Temporary, Running: true},
@@ -256,6 +256,7 @@ func drawBeat(t *rapid.T) machine.Beat {
 		return b
 	}
 	b.Digest = rapid.StringMatching(`[ -~]{0,256}`).Draw(t, "digest")
+	b.Spec = policy.Revision(rapid.Uint64().Draw(t, "spec"))
 	b.Since = rapid.Int64Range(0, timeEnd-1).Draw(t, "since")
 	b.Memory, b.Vouches = rapid.Bool().Draw(t, "memory"), rapid.Bool().Draw(t, "vouches")
 	names := rapid.SliceOfNDistinct(rapid.StringMatching(`[a-z][A-Za-z0-9_@-]{0,9}`), 0, 4, rapid.ID[string]).Draw(t, "apps")

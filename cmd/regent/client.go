@@ -102,11 +102,16 @@ func (c *client) candidates(ctx context.Context) []node.Name {
 // only a lasting loss of the quorum or of the node ends the wait, and the end of
 // ctx. The errors say how to exit.
 func (c *client) command(ctx context.Context, n node.Name, verb string, request any) error {
+	return c.ask(ctx, n, verb, request, nil)
+}
+
+// ask is command with an answer that says something.
+func (c *client) ask(ctx context.Context, n node.Name, verb string, request, reply any) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var watch sync.WaitGroup
 	var healthy bool
 	watch.Go(func() { healthy = c.watch(ctx, n, cancel) })
-	err := c.persist(ctx, n, verb, request)
+	err := c.persist(ctx, n, verb, request, reply)
 	cancel(nil)
 	watch.Wait()
 	if errors.Is(err, errTimeout) && !healthy {
@@ -117,11 +122,11 @@ func (c *client) command(ctx context.Context, n node.Name, verb string, request 
 
 // persist repeats a request that had no answer, was refused for want of a
 // quorum, or because the node is not there yet.
-func (c *client) persist(ctx context.Context, n node.Name, verb string, request any) error {
+func (c *client) persist(ctx context.Context, n node.Name, verb string, request, reply any) error {
 	begun, absent := time.Now(), time.Time{}
 	unanswered := false
 	for {
-		err := c.svc.Call(ctx, n, verb, request, nil)
+		err := c.svc.Call(ctx, n, verb, request, reply)
 		switch missing := errors.Is(err, service.ErrNoNode); {
 		case err == nil, unanswered && alreadyDone(verb, err):
 			return nil
@@ -207,7 +212,9 @@ func commandError(n node.Name, verb string, err error) error {
 		e.Hint = "see regent nodes"
 	case codeOf(err) == service.CodeBadRequest:
 		e.Code = exitUsage
-	case codeOf(err) == service.CodeUnknown && strings.HasPrefix(err.Error(), string(machine.RefuseUnknownApp)):
+	case refusedAs(err, machine.RefuseVoters):
+		e.Code = exitSpec
+	case codeOf(err) == service.CodeUnknown && strings.HasPrefix(err.Error(), string(machine.RefuseNotLoaded)):
 		e.Hint = hintNotLoaded
 	case errors.Is(err, errTimeout), errors.Is(err, context.Canceled):
 		e.Hint = "what was asked for goes on; see regent status"
@@ -216,7 +223,7 @@ func commandError(n node.Name, verb string, err error) error {
 }
 
 // hintNotLoaded says what OTP says of an app that nobody described (B-26).
-const hintNotLoaded = "not loaded: no configuration describes it; see regent apps"
+const hintNotLoaded = "no configuration describes it; see regent apps"
 
 // pause reports false when ctx ended first.
 func pause(ctx context.Context, d time.Duration) bool {
@@ -250,5 +257,5 @@ func findApp(doc *status.Document, name string) (*status.App, error) {
 			return &doc.Apps[i], nil
 		}
 	}
-	return nil, &ExitError{Code: exitFailed, Err: fmt.Errorf("%s: %s", machine.RefuseUnknownApp, name), Hint: hintNotLoaded}
+	return nil, &ExitError{Code: exitFailed, Err: fmt.Errorf("%s: unknown app %s", machine.RefuseNotLoaded, name), Hint: hintNotLoaded}
 }

@@ -234,7 +234,7 @@ func TestStartAll(t *testing.T) {
 		t.Errorf("exit %d, %q", code, errOut)
 	}
 	code, _, errOut = c.regent(t, "start", "nope", "--all")
-	if code != 1 || errOut != "regent: unknown app: nope\nhint: "+hintNotLoaded+"\n" {
+	if code != 1 || errOut != "regent: not loaded: unknown app nope\nhint: "+hintNotLoaded+"\n" {
 		t.Errorf("exit %d, %q", code, errOut)
 	}
 }
@@ -263,7 +263,7 @@ func TestRefusalsHaveTheirExitCodes(t *testing.T) {
 		text string
 	}{
 		{refuse(machine.RefuseNotStarted), 1, "regent: stop on node1@lxw: not started: myapp\n"},
-		{refuse(machine.RefuseUnknownApp), 1, "regent: stop on node1@lxw: unknown app: myapp\nhint: " + hintNotLoaded + "\n"},
+		{refuse(machine.RefuseNotLoaded), 1, "regent: stop on node1@lxw: not loaded: myapp\nhint: " + hintNotLoaded + "\n"},
 		{refuse(machine.RefuseBadType), 2, "regent: stop on node1@lxw: bad type: myapp\n"},
 		{&service.Error{Code: service.CodeInternal, Description: "oops"}, 1, "regent: stop on node1@lxw: oops\n"},
 	} {

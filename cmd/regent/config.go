@@ -13,11 +13,12 @@ import (
 
 func newConfig() *cobra.Command {
 	cmd := group(&cobra.Command{
-		Use:     "config",
-		Short:   "Check configuration files",
-		Example: `  regent config check node1.config node2.config node3.config`,
+		Use:   "config",
+		Short: "Check configuration files, or make one the cluster's",
+		Example: `  regent config check node1.config node2.config node3.config
+  regent config apply cluster.yaml`,
 	})
-	cmd.AddCommand(newConfigCheck())
+	cmd.AddCommand(newConfigCheck(), newConfigApply())
 	return cmd
 }
 

@@ -18,15 +18,20 @@ func newErl() *cobra.Command {
 Every flag of "regent node" works too, with two dashes.
 
 -eval understands, joined by commas: application:start/1,2, stop/1, takeover/2,
-permit/2, load/1, ensure_all_started/1 and net_kernel:connect_node/1. The calls
+permit/2, load/1,2, ensure_all_started/1 and net_kernel:connect_node/1. The calls
 are made one after the other once the node is up; one that fails is logged, and
 the node stays.
 
--noshell, -noinput, -noinit, -pa and -pz are accepted and have no effect: a node
-has no shell and loads no code. -detached is accepted with a warning: the node
-stays in the foreground.`,
+-kernel KEY TERM sets a parameter of kernel, and -regent KEY TERM one of regent's
+own, over what the files say.
+
+What has no counterpart is accepted: silently where nothing depends on it
+(-noshell, -noinput, -noinit, -pa, -pz, -mode, -smp, the emulator's flags with a
+plus …), with a warning where somebody may count on it (-detached, -heart, -boot,
+-proto_dist). What would run code is refused, with a hint.`,
 		Example: `  regent erl -sname node1@lxw -config node1 -config apps -eval "application:start(myapp)"
-  regent erl -sname node2 -config node2 --data /var/lib/regent`,
+  regent erl -sname node2 -config node2 --data /var/lib/regent
+  regent erl -noshell -sname node3@lxw -config node3 -kernel sync_nodes_timeout 30000`,
 		DisableFlagParsing: true, // one dash
 		RunE: func(cmd *cobra.Command, args []string) error {
 			line, err := parseErl(args)
@@ -40,7 +45,7 @@ stays in the foreground.`,
 			if optErr != nil {
 				return optErr
 			}
-			o.Cookie.Value, o.Eval = line.cookie, line.eval
+			o.Cookie.Value, o.Eval, o.Params = line.cookie, line.eval, line.params
 			for _, w := range line.warnings {
 				fmt.Fprintln(cmd.ErrOrStderr(), "regent: warning:", w)
 			}
@@ -54,6 +59,7 @@ type erlLine struct {
 	flags    nodeFlags
 	cookie   string
 	eval     []EvalCall
+	params   []Param
 	warnings []string
 	help     bool
 }
@@ -124,6 +130,9 @@ func (l *erlLine) flag(name string, values []string) *ExitError {
 	case "-name":
 		return single(name, values, &l.flags.name)
 	case "-setcookie":
+		if len(values) == 2 {
+			return withErlHint(usage("erl", "-setcookie NODE COOKIE is not understood"), "a cluster has one cookie: -setcookie COOKIE")
+		}
 		l.warnings = append(l.warnings, "-setcookie: other users of this machine can see the arguments of a process; better keep the cookie in a file")
 		return single(name, values, &l.cookie)
 	case "-config":
@@ -137,21 +146,84 @@ func (l *erlLine) flag(name string, values []string) *ExitError {
 	case "-hidden":
 		l.flags.hidden = true
 		return none(name, values)
-	case "-noshell", "-noinput", "-noinit":
-		return none(name, values)
-	case "-detached":
-		l.warnings = append(l.warnings, "-detached has no effect: the node stays in the foreground")
-		return none(name, values)
-	case "-pa", "-pz":
-		return nil
 	case "-h", "-help":
 		l.help = true
 		return nil
-	case "-kernel":
-		return withErlHint(usage("erl", "-kernel is not understood"), "put the parameters into the kernel section of a configuration file")
+	case "-kernel", "-regent":
+		return l.addParams(name, values)
 	}
-	return withErlHint(usage("erl", "%s is not understood", name),
-		"of erl's flags these are: -sname -name -config -setcookie -hidden -eval; node's flags take two dashes")
+	return l.foreign(name, values)
+}
+
+// foreign flags of erl have no counterpart here.
+func (l *erlLine) foreign(name string, values []string) *ExitError {
+	if n, ok := harmless[name]; ok {
+		if n >= 0 && len(values) > n {
+			return usage("erl", "unexpected argument %q after %s", values[n], name)
+		}
+		return nil
+	}
+	if strings.HasPrefix(name, "+") {
+		return nil // for the emulator
+	}
+	if why, ok := withoutEffect[name]; ok {
+		l.warnings = append(l.warnings, name+" has no effect: "+why)
+		if name == "-detached" || name == "-heart" {
+			return none(name, values)
+		}
+		return nil
+	}
+	if hint, ok := refusedFlags[name]; ok {
+		return withErlHint(usage("erl", "%s is not understood", name), hint)
+	}
+	hint := "of erl's flags these are: -sname -name -config -setcookie -hidden -kernel -eval; node's flags take two dashes"
+	if len(values) > 1 && len(values)%2 == 0 {
+		hint = "parameters of an application stand in its section of a configuration file; " + hint
+	}
+	return withErlHint(usage("erl", "%s is not understood", name), hint)
+}
+
+// harmless flags are accepted silently: nothing here depends on them. The number
+// is how many values they take at most; -1: any.
+var harmless = map[string]int{
+	"-noshell": 0, "-noinput": 0, "-noinit": 0, "-nostick": 0, "-init_debug": 0, "-emu_args": 0,
+	"-pa": -1, "-pz": -1, "-path": -1, "-mode": 1, "-smp": 1, "-root": 1, "-progname": 1, "-home": 1,
+	"-boot_var": -1, "-shutdown_time": 1, "-start_epmd": 1, "-epmd_module": 1, "-connect_all": 1,
+}
+
+// withoutEffect are flags that somebody may count on.
+var withoutEffect = map[string]string{
+	"-detached":    "the node stays in the foreground; let a supervisor such as systemd run it",
+	"-heart":       "a supervisor such as systemd restarts a node that ends",
+	"-boot":        "a node has no boot script; --start APP starts an app as soon as it is up",
+	"-proto_dist":  "nodes speak NATS with TLS among one another",
+	"-dist_listen": "ports come from the configuration; see --listen",
+}
+
+// refusedFlags would run code, or change something behind the node's back.
+var refusedFlags = map[string]string{
+	"-s":         "a node runs no Erlang code: start an app with -eval \"application:start(APP)\" or --start APP",
+	"-run":       "a node runs no Erlang code: start an app with -eval \"application:start(APP)\" or --start APP",
+	"-m":         "a node runs no Erlang code",
+	"-remsh":     "there is no shell: see regent status, start, stop, takeover, permit and events",
+	"-env":       "set the variable before regent: NAME=VALUE regent erl …",
+	"-args_file": "write the flags on the command line; the parameters belong into a configuration file",
+	"-extra":     "arguments of an app stand in its definition: apps, args",
+}
+
+// addParams reads KEY TERM …, as OTP has it for every application.
+func (l *erlLine) addParams(name string, values []string) *ExitError {
+	if len(values) == 0 || len(values)%2 != 0 {
+		return withErlHint(usage("erl", "%s needs pairs of a key and a term", name), "for example -kernel sync_nodes_timeout 5000")
+	}
+	for i := 0; i < len(values); i += 2 {
+		p := Param{Section: name[1:], Key: values[i], Term: values[i+1]}
+		if err := p.check(); err != nil {
+			return usage("erl", "%s %s: %w", name, p.Key, err)
+		}
+		l.params = append(l.params, p)
+	}
+	return nil
 }
 
 func withErlHint(e *ExitError, hint string) *ExitError {

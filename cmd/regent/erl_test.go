@@ -2,7 +2,10 @@ package main
 
 import (
 	"io"
+	"os"
+	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -97,5 +100,88 @@ func TestAgo(t *testing.T) {
 	}
 	if got := ago(now, time.Time{}); got != "" {
 		t.Errorf("ago of no time = %q", got)
+	}
+}
+
+// Everything that people write after erl: what has no counterpart is accepted,
+// with a warning where somebody may count on it, or refused with a hint.
+func TestErlFlagsWithoutCounterpart(t *testing.T) {
+	for _, tt := range []struct {
+		args     []string
+		warnings int
+	}{
+		{[]string{"-noshell", "-noinput", "-noinit", "-nostick"}, 0},
+		{[]string{"-pa", "ebin", "deps/ebin", "-pz", "x", "-mode", "embedded", "-smp", "auto", "-smp"}, 0},
+		{[]string{"+K", "true", "+P", "1000000", "+A16", "+sbwt", "none"}, 0},
+		{[]string{"-heart"}, 1},
+		{[]string{"-detached", "-heart"}, 2},
+		{[]string{"-boot", "start_sasl"}, 1},
+		{[]string{"-proto_dist", "inet_tls"}, 1},
+	} {
+		_, line := erlOptions(t, append([]string{"-sname", "a@h"}, tt.args...)...)
+		if len(line.warnings) != tt.warnings {
+			t.Errorf("%q: warnings %q, want %d", tt.args, line.warnings, tt.warnings)
+		}
+	}
+	for _, tt := range []struct {
+		args       []string
+		want, hint string
+	}{
+		{[]string{"-s", "mymod"}, "-s is not understood", "-eval"},
+		{[]string{"-run", "mymod", "start"}, "-run is not understood", "--start APP"},
+		{[]string{"-remsh", "b@h"}, "-remsh is not understood", "regent status"},
+		{[]string{"-env", "A", "b"}, "-env is not understood", "before regent"},
+		{[]string{"-args_file", "vm.args"}, "-args_file is not understood", "command line"},
+		{[]string{"-myapp", "port", "80"}, "-myapp is not understood", "section of a configuration file"},
+		{[]string{"-snmae", "b@h"}, "-snmae is not understood", "-sname"},
+		{[]string{"-heart", "x"}, `unexpected argument "x" after -heart`, ""},
+		{[]string{"-noshell", "x"}, `unexpected argument "x" after -noshell`, ""},
+		{[]string{"-sname", "b@h"}, "-sname is given twice", ""},
+		{[]string{"-setcookie", "b@h", "abc"}, "-setcookie NODE COOKIE is not understood", "one cookie"},
+		{[]string{"-config"}, "-config needs a file", ""},
+		{[]string{"-kernel"}, "-kernel needs pairs", "sync_nodes_timeout"},
+		{[]string{"-kernel", "net_ticktime"}, "-kernel needs pairs", "sync_nodes_timeout"},
+		{[]string{"-kernel", "Net", "1"}, `-kernel Net: "Net" is no atom`, ""},
+		{[]string{"-kernel", "net_ticktime", "[1"}, `-kernel net_ticktime: column 1 of "[1": '[' is never closed`, ""},
+		{[]string{"-kernel", "net_ticktime", "1}]},{regent,[{lease,1"}, "-kernel net_ticktime: column 2 of ", ""},
+		{[]string{"-kernel", "net_ticktime", "1. 2"}, `-kernel net_ticktime: expected one term, found "1. 2"`, ""},
+	} {
+		_, exit := parseErl(append([]string{"-sname", "a@h"}, tt.args...))
+		if exit == nil || exit.Code != exitUsage || !strings.Contains(exit.Error(), tt.want) || !strings.Contains(exit.Hint, tt.hint) {
+			t.Errorf("%q: %v (hint %q), want %q with hint %q", tt.args, exit, exit.Hint, tt.want, tt.hint)
+		}
+	}
+}
+
+// -kernel KEY TERM stands over the files, and errors point into the term
+// (A-2, A-10).
+func TestErlParameters(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "node1.config")
+	if err := os.WriteFile(file, []byte("[{kernel, [{net_ticktime, 60}, {sync_nodes_timeout, 1}]}]."), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	load := func(args ...string) (*config.Config, error) {
+		o, line := erlOptions(t, append([]string{"-sname", "a@h", "-config", file}, args...)...)
+		return loadConfig(o.Config, line.params)
+	}
+	c, err := load("-kernel", "net_ticktime", "30", "sync_nodes_optional", "['b@h']", "-regent", "lease", "5000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.NetTicktime != 30*time.Second || len(c.Sync.Optional) != 1 || c.Sync.Timeout != policy.Timeout(time.Millisecond) || c.Lease != 5*time.Second {
+		t.Errorf("%v %v %v %v", c.NetTicktime, c.Sync.Optional, c.Sync.Timeout, c.Lease)
+	}
+	for _, tt := range []struct{ key, term, want string }{
+		{"sync_nodes_timeout", "0", "-kernel sync_nodes_timeout:1:1: "},
+		{"sync_nodes_optional", "[b@h, c]", "-kernel sync_nodes_optional:1:7: "},
+		{"distributed", "[{myapp, -5, ['a@h']}]", "-kernel distributed:1:10: "},
+	} {
+		if _, err := load("-kernel", tt.key, tt.term); err == nil || !strings.HasPrefix(err.Error(), tt.want) {
+			t.Errorf("-kernel %s %s: %v, want %q", tt.key, tt.term, err, tt.want)
+		}
+	}
+	c, err = load("-kernel", "inet_dist_listen_min", "9000")
+	if err != nil || len(c.Warnings) != 1 || c.Warnings[0].Position.String() != "-kernel inet_dist_listen_min" {
+		t.Errorf("a parameter without effect: %v, %v", c.Warnings, err)
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/seed7529eb29/regent/policy"
@@ -19,6 +21,7 @@ type EvalCall struct {
 	Type      policy.RestartType // start/2, takeover/2
 	Permitted bool               // permit/2
 	Node      node.Name          // connect_node/1
+	Spec      *policy.Spec       // load/2: its Timeout and Groups
 	Text      string             // as it was written
 }
 
@@ -37,19 +40,19 @@ const (
 )
 
 const evalList = "application:start/1,2, application:stop/1, application:takeover/2, application:permit/2, " +
-	"application:load/1, application:ensure_all_started/1 and net_kernel:connect_node/1, joined by commas"
+	"application:load/1,2, application:ensure_all_started/1 and net_kernel:connect_node/1, joined by commas"
 
 // argument takes one argument of a call into c.
 type argument func(c *EvalCall, t erlterm.Term) error
 
-// evalFuncs are the arguments of each function. A start may end after the
-// first.
+// evalFuncs are the arguments of each function. start and load may end after
+// the first.
 var evalFuncs = map[EvalFunc][]argument{
 	EvalStart:    {appArgument, typeArgument},
 	EvalStop:     {appArgument},
 	EvalTakeover: {appArgument, typeArgument},
 	EvalPermit:   {appArgument, boolArgument},
-	EvalLoad:     {appArgument},
+	EvalLoad:     {appArgument, distArgument},
 	EvalEnsure:   {appArgument},
 	EvalConnect:  {nodeArgument},
 }
@@ -133,11 +136,15 @@ func (s *evalScanner) call() (EvalCall, error) {
 	}
 	c := EvalCall{Func: f, Text: s.src[start:s.pos]}
 	takes := evalFuncs[f]
-	if len(terms) > len(takes) || len(terms) < len(takes) && (f != EvalStart || len(terms) == 0) {
+	if len(terms) > len(takes) || len(terms) < len(takes) && (f != EvalStart && f != EvalLoad || len(terms) == 0) {
 		return EvalCall{}, s.errorAt(start, "%s/%d is not understood", f, len(terms))
 	}
 	for i, t := range terms {
-		if err := takes[i](&c, t); err != nil {
+		err := takes[i](&c, t)
+		if inner, ok := errors.AsType[*argumentError](err); ok {
+			t.Offset = inner.offset
+		}
+		if err != nil {
 			return EvalCall{}, s.errorAt(opening+t.Offset, "%v", err)
 		}
 	}
@@ -254,4 +261,80 @@ func nodeArgument(c *EvalCall, t erlterm.Term) (err error) {
 	}
 	c.Node, err = node.Parse(t.Text)
 	return err
+}
+
+// argumentError is wrong with a part of an argument.
+type argumentError struct {
+	offset int
+	err    error
+}
+
+func (e *argumentError) Error() string { return e.err.Error() }
+
+// badDistribution is OTP's bad_distribution_spec (rule A-5).
+func badDistribution(t erlterm.Term, format string, args ...any) error {
+	return &argumentError{t.Offset, fmt.Errorf("bad distribution spec: "+format, args...)}
+}
+
+// distArgument reads {App, [Node | {Node, ...}]} or {App, Timeout, [...]}. There
+// is no infinity here, as in OTP.
+func distArgument(c *EvalCall, t erlterm.Term) error {
+	if t.Kind != erlterm.Tuple || len(t.Elems) < 2 || len(t.Elems) > 3 {
+		return badDistribution(t, "expected {App, Nodes} or {App, Timeout, Nodes}, found %s", t)
+	}
+	if app := t.Elems[0]; app.Kind != erlterm.Atom || app.Text != string(c.App) {
+		return badDistribution(app, "expected %s, the app that is loaded, found %s", c.App, app)
+	}
+	c.Spec = &policy.Spec{App: c.App}
+	if len(t.Elems) == 3 {
+		ms, err := milliseconds(t.Elems[1])
+		if err != nil {
+			return err
+		}
+		c.Spec.Timeout = policy.Timeout(ms)
+	}
+	return nodesArgument(c, t.Elems[len(t.Elems)-1])
+}
+
+// timeoutMax is far more than anybody waits for, and fits into a duration.
+const timeoutMax = 1 << 40 // ms
+
+func milliseconds(t erlterm.Term) (time.Duration, error) {
+	ms, err := strconv.ParseInt(t.String(), 10, 64)
+	switch {
+	case t.Kind != erlterm.Integer || err != nil && !errors.Is(err, strconv.ErrRange):
+		return 0, badDistribution(t, "expected a Timeout in milliseconds, found %s", t)
+	case err != nil || ms < 0 || ms > timeoutMax:
+		return 0, badDistribution(t, "Timeout %s is out of range", t)
+	}
+	return time.Duration(ms) * time.Millisecond, nil
+}
+
+func nodesArgument(c *EvalCall, t erlterm.Term) error {
+	if t.Kind != erlterm.List || t.Tail != nil || len(t.Elems) == 0 {
+		return badDistribution(t, "expected a list of nodes, found %s", t)
+	}
+	seen := map[node.Name]bool{}
+	for _, elem := range t.Elems {
+		members := []erlterm.Term{elem}
+		if elem.Kind == erlterm.Tuple && len(elem.Elems) > 0 {
+			members = elem.Elems
+		}
+		var group []node.Name
+		for _, m := range members {
+			n, err := node.Parse(m.Text)
+			switch {
+			case m.Kind != erlterm.Atom:
+				return badDistribution(m, "expected a node or a tuple of nodes, found %s", m)
+			case err != nil:
+				return badDistribution(m, "%w", err)
+			case seen[n]:
+				return badDistribution(m, "%s is repeated", n)
+			}
+			seen[n] = true
+			group = append(group, n)
+		}
+		c.Spec.Groups = append(c.Spec.Groups, group)
+	}
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/seed7529eb29/regent/manager"
 	"github.com/seed7529eb29/regent/manager/machine"
 	"github.com/seed7529eb29/regent/policy"
 )
@@ -71,6 +72,18 @@ func TestEvalErrorsPointIntoTheExpression(t *testing.T) {
 		{"  ä", `column 3: expected a call, found 'ä'`},
 		{"application:start(a|b)", "column 18: expected arguments between parentheses"},
 		{"application:start(a]. [b)", "column "},
+		// A-5: a bad distribution, pointed at within the term.
+		{"application:load(a, b)", "column 21: bad distribution spec: expected {App, Nodes} or {App, Timeout, Nodes}, found b"},
+		{"application:load(a, {b, [n@h]})", "column 22: bad distribution spec: expected a, the app that is loaded, found b"},
+		{"application:load(a, {a, infinity, [n@h]})", "column 25: bad distribution spec: expected a Timeout in milliseconds, found infinity"},
+		{"application:load(a, {a, -5, [n@h]})", "column 25: bad distribution spec: Timeout -5 is out of range"},
+		{"application:load(a, {a, 99999999999999999999, [n@h]})", "column 25: bad distribution spec: Timeout 99999999999999999999 is out of range"},
+		{"application:load(a, {a, 0, []})", "column 28: bad distribution spec: expected a list of nodes, found []"},
+		{"application:load(a, {a, 0, [n@h, {m@h, n@h}]})", "column 40: bad distribution spec: n@h is repeated"},
+		{"application:load(a, {a, [n]})", `column 26: bad distribution spec: invalid node name "n"`},
+		{"application:load(a, {a, [1]})", "column 26: bad distribution spec: expected a node or a tuple of nodes, found 1"},
+		{"application:load({application, a, []})", "column 18: expected the name of an app, an atom, found the tuple"},
+		{"application:load(a, b, c)", "column 1: application:load/3 is not understood"},
 	} {
 		calls, err := parseEval(tt.expr)
 		if err == nil || !strings.HasPrefix(err.Error(), tt.want) {
@@ -108,6 +121,11 @@ func (f *fakeNode) Call(_ context.Context, c machine.Command) error {
 	return nil
 }
 
+func (f *fakeNode) LoadDistributed(_ context.Context, a policy.App, d manager.Distribution) error {
+	f.told = append(f.told, fmt.Sprintf("load %s %v %v", a, d.Timeout, d.Nodes))
+	return nil
+}
+
 func (f *fakeNode) Status() *machine.Status { return &f.status }
 
 func evaluate(t *testing.T, n *fakeNode, expr string) (failures []string) {
@@ -134,15 +152,21 @@ func TestEvalGoesOnAfterAFailure(t *testing.T) {
 	}
 }
 
-// TestEvalLoad: an app that is configured counts as loaded (B-26).
+// TestEvalLoad: load/1 asks whether the app is described (B-26), load/2
+// distributes it (A-5).
 func TestEvalLoad(t *testing.T) {
-	n := &fakeNode{status: machine.Status{Apps: []machine.AppStatus{{Name: "a"}}}}
-	failures := evaluate(t, n, "application:load(a), application:load(b)")
-	if want := []string{"application:load(b): not loaded: nothing describes b"}; !reflect.DeepEqual(failures, want) {
+	n := &fakeNode{refuse: map[policy.App]*machine.Refusal{"b": {Kind: machine.RefuseNotLoaded, Reason: "unknown app b"}}}
+	failures := evaluate(t, n, "application:load(a), application:load(b), application:load(c, {c, 5000, [n1@h, {n3@h, 'n2@h'}]}), application:load(d, {d, [n1@h]})")
+	if want := []string{"application:load(b): not loaded: unknown app b"}; !reflect.DeepEqual(failures, want) {
 		t.Errorf("failures %q, want %q", failures, want)
+	}
+	want := []string{"load a  false", "load b  false", "load c 5s [[n1@h] [n3@h n2@h]]", "load d 0s [[n1@h]]"}
+	if !reflect.DeepEqual(n.told, want) {
+		t.Errorf("told %q, want %q", n.told, want)
 	}
 }
 
+// TestEvalConnectNode: A-69, as far as it goes.
 func TestEvalConnectNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &fakeNode{status: machine.Status{Node: "a@h", Nodes: []machine.NodeStatus{

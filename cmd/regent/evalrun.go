@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed7529eb29/regent/manager"
 	"github.com/seed7529eb29/regent/manager/machine"
 	"github.com/seed7529eb29/regent/policy"
 	"github.com/seed7529eb29/regent/policy/node"
@@ -16,6 +17,8 @@ import (
 type evalNode interface {
 	// Call gives a command to the node and waits for its answer.
 	Call(ctx context.Context, c machine.Command) error
+	// LoadDistributed makes an app distributed in the whole cluster.
+	LoadDistributed(ctx context.Context, a policy.App, d manager.Distribution) error
 	// Status is what the node knows.
 	Status() *machine.Status
 }
@@ -37,7 +40,9 @@ func runEval(ctx context.Context, n evalNode, calls []EvalCall, failed func(Eval
 func (c EvalCall) evaluate(ctx context.Context, n evalNode) error {
 	switch c.Func {
 	case EvalLoad:
-		return load(n, c.App)
+		if s := c.Spec; s != nil {
+			return n.LoadDistributed(ctx, c.App, manager.Distribution{Timeout: time.Duration(s.Timeout), Nodes: s.Groups})
+		}
 	case EvalConnect:
 		return connect(ctx, n, c.Node)
 	case EvalEnsure:
@@ -53,17 +58,9 @@ func (c EvalCall) evaluate(ctx context.Context, n evalNode) error {
 func (c EvalCall) command() machine.Command {
 	verbs := map[EvalFunc]machine.Verb{
 		EvalStart: machine.VerbStart, EvalEnsure: machine.VerbStart, EvalStop: machine.VerbStop,
-		EvalTakeover: machine.VerbTakeover, EvalPermit: machine.VerbPermit,
+		EvalTakeover: machine.VerbTakeover, EvalPermit: machine.VerbPermit, EvalLoad: machine.VerbLoad,
 	}
 	return machine.Command{Verb: verbs[c.Func], App: c.App, Type: c.Type, Permitted: c.Permitted}
-}
-
-// load finds an app that is configured, which counts as loaded (B-26).
-func load(n evalNode, app policy.App) error {
-	if slices.ContainsFunc(n.Status().Apps, func(a machine.AppStatus) bool { return a.Name == app }) {
-		return nil
-	}
-	return fmt.Errorf("not loaded: nothing describes %s", app)
 }
 
 // connect waits until a node is heard: all nodes of a cluster are connected

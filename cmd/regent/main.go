@@ -62,6 +62,7 @@ applications do, for any program. NATS is inside.`,
 		&cobra.Group{ID: groupNode, Title: "Run a node:"},
 		&cobra.Group{ID: groupApps, Title: "Applications:"},
 		&cobra.Group{ID: groupLook, Title: "Look:"},
+		&cobra.Group{ID: groupTalk, Title: "Messages:"},
 		&cobra.Group{ID: groupSetup, Title: "Set up:"},
 	)
 	add := func(id string, cmds ...*cobra.Command) {
@@ -73,6 +74,7 @@ applications do, for any program. NATS is inside.`,
 	add(groupNode, newNode(), newErl(), newDemo())
 	add(groupApps, newStart(), newStop(), newTakeover(), newPermit())
 	add(groupLook, newStatus(), newNodes(), newApps(), newWhy(), newEvents(), newVerify())
+	add(groupTalk, newPing(), newRPC(), newSpawn(), newSend(), newRemsh(), newNet())
 	add(groupSetup, newDoctor(), newConfig(), newCookie(), newBackup(), newRestore(), newVersion())
 	root.AddCommand(newDemoApp())
 	return root
@@ -83,6 +85,7 @@ const (
 	groupNode  = "node"
 	groupApps  = "apps"
 	groupLook  = "look"
+	groupTalk  = "talk"
 	groupSetup = "setup"
 )
 

@@ -40,6 +40,8 @@ type NodeOptions struct {
 	Start []StartReq
 	Eval  []EvalCall
 
+	Params []Param // of erl: over the files
+
 	LogFormat string // text or json
 	LogLevel  slog.Level
 	Stdout    io.Writer // output of the apps
@@ -55,7 +57,7 @@ type StartReq struct {
 // Load reads the configuration and checks that this node can belong to it. Its
 // errors are errors of usage, with places in the files.
 func (o *NodeOptions) Load() (*config.Config, error) {
-	c, err := config.Load(os.ReadFile, o.Config...)
+	c, err := loadConfig(o.Config, o.Params)
 	if err != nil {
 		return nil, &ExitError{Code: exitUsage, What: "configuration", Err: err}
 	}

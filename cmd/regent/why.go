@@ -58,7 +58,7 @@ func (f *whyFlags) run(cmd *cobra.Command, name policy.App) error {
 	}
 	i := slices.IndexFunc(d.Apps, func(a status.App) bool { return a.Name == name })
 	if i < 0 {
-		return &ExitError{Code: exitFailed, What: "why", Err: fmt.Errorf("unknown app %q", name), Hint: "regent apps lists them"}
+		return &ExitError{Code: exitFailed, What: "why", Err: fmt.Errorf("not loaded: unknown app %s", name), Hint: "regent apps lists them"}
 	}
 	w := d.Explain(&d.Apps[i])
 	w.History = c.lastMove(ctx, &d.Apps[i])

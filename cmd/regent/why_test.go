@@ -60,12 +60,12 @@ func TestPrintWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `a runs on node2@h, epoch 2 (failover from n1@h)
-  the first node of its list that is there, permitted, and was told to start it runs it
+  the first node of its list that is there, permitted, and was told to start it runs it (A-16, B-4)
 
 its list, best first:
   n1@h     not there: not heard, or ended
 * node2@h  has it
-  n3@h     could run it, but comes later in the list
+  n3@h     could run it, but comes later in the list (A-16)
 
 the last move:
   15:04:05.000            node suspect n1@h

@@ -36,7 +36,7 @@ type Options struct {
 	Observer Observer
 
 	Args   func(policy.App) []byte         // JSON start arguments of an app
-	Phases func(policy.App) []policy.Phase // its start phases
+	Phases func(policy.App) []policy.Phase // start phases of a local app
 }
 
 // ErrOptions is wrapped by the errors of New.

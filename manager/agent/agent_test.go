@@ -258,7 +258,7 @@ func TestCallsAreRefusedInWords(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		n := r.boot("n1@h")
 		err := n.Call(r.t.Context(), machine.Command{Verb: machine.VerbStop, App: "other"})
-		if refusal, ok := errors.AsType[*machine.Refusal](err); !ok || refusal.Kind != machine.RefuseUnknownApp {
+		if refusal, ok := errors.AsType[*machine.Refusal](err); !ok || refusal.Kind != machine.RefuseNotLoaded {
 			r.t.Errorf("stop of an unknown app: %v", err)
 		}
 		n.startApp(r.t)

@@ -104,7 +104,10 @@ func (n *Agent) startApp(a machine.StartApp) {
 	if n.opts.Args != nil {
 		s.Args = n.opts.Args(a.App)
 	}
-	if n.opts.Phases != nil {
+	switch {
+	case a.Session != "":
+		s.Phases = a.Phases
+	case n.opts.Phases != nil:
 		s.Phases = n.opts.Phases(a.App)
 	}
 	i := runner.Start(s)

@@ -43,6 +43,7 @@ type (
 		Kind    policy.StartKind
 		From    node.Name
 		Payload []byte
+		Phases  []policy.Phase // of a distributed app, by the specification that holds
 
 		Provisional bool
 	}
@@ -125,6 +126,8 @@ const (
 	OpReassert   Op = "rule 6 re-assert"
 	OpRecreate   Op = "rule 6 re-create"
 	OpNodeRepair Op = "rule 6 repair own session cell"
+	OpPermit     Op = "B-15 persist permission"
+	OpSpec       Op = "B-10 write specification"
 )
 
 // Memory is what a node keeps on disk: the bucket it trusts and the highest
@@ -133,7 +136,13 @@ type Memory struct {
 	Identity policy.Identity
 	Seq      policy.Revision // highest seen of that bucket
 	Apps     []AppMemory     // sorted by app
-	Denied   []policy.App    // permissions taken away with --persist
+	Permits  []PermitMemory  // sorted by app: permissions that outlive a restart
+}
+
+// PermitMemory is a persisted permission of this node.
+type PermitMemory struct {
+	App       policy.App
+	Permitted bool
 }
 
 // AppMemory is what is remembered of one app. Seen was read in a record or
@@ -156,7 +165,7 @@ type RefusalKind string
 
 // Refusal kinds. The OTP terms are those of the application module.
 const (
-	RefuseUnknownApp     RefusalKind = "unknown app"
+	RefuseNotLoaded      RefusalKind = "not loaded"    // nobody described it
 	RefuseUndefined      RefusalKind = "undefined app" // neither registered nor with a command
 	RefuseAlreadyStarted RefusalKind = "already started"
 	RefuseNotStarted     RefusalKind = "not started"
@@ -167,6 +176,10 @@ const (
 	RefuseClosing        RefusalKind = "closing"
 	RefuseStopped        RefusalKind = "stopped"   // a stop overtook it
 	RefuseOvertaken      RefusalKind = "overtaken" // another takeover did
+	RefuseInUse          RefusalKind = "running"   // a change that only a stopped app can take
+	RefuseMismatch       RefusalKind = "distribution mismatch"
+	RefuseVoters         RefusalKind = "specification differs" // what can't be changed while nodes run
+	RefuseNoVerb         RefusalKind = "unknown verb"
 )
 
 func (r *Refusal) Error() string {

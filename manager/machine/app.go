@@ -13,6 +13,12 @@ type app struct {
 	AppConfig
 	kind      policy.RestartType // given by the latest start
 	permitted bool
+	told      bool  // permit was called in this life: what is persisted no longer counts
+	persist   *bool // a permission that is not in its cell yet
+
+	// What the specification says beside Spec.
+	dropped bool         // no longer in it: not loaded here
+	pending *policy.Spec // a local app becomes distributed as soon as nothing of it runs
 
 	// The record, as the newest value that was read.
 	rec     *policy.AppRecord // nil: absent or damaged
@@ -117,7 +123,11 @@ func (a *app) forgetRecord(m *Machine) {
 // learnApp takes a value of an app's record.
 func (m *Machine) learnApp(c policy.Cell) {
 	a := m.appOf[policy.App(c.Key.Name)]
-	if a == nil || a.Spec == nil || c.Rev <= a.rev {
+	if a == nil || a.Spec == nil {
+		m.keepStray(c)
+		return
+	}
+	if c.Rev <= a.rev {
 		return
 	}
 	a.rev, a.since, a.open, a.behind = c.Rev, m.now, nil, nil
@@ -211,7 +221,9 @@ func (m *Machine) decideApps() {
 	for _, a := range m.apps {
 		if a.Spec == nil {
 			m.decideLocal(a)
-			continue
+			if a.Spec == nil {
+				continue
+			}
 		}
 		m.supervise(a)
 		m.decideApp(a)
@@ -226,7 +238,7 @@ func (m *Machine) decideApp(a *app) {
 	}
 	m.forgetClaim(a)
 	m.startOwned(a)
-	if a.req != nil || !m.session.valid(m.now) || m.session.adrift || !m.mayWrite() || m.life != lifeUp || !m.passed(a.hold) {
+	if a.req != nil || !m.mayClaim() || !m.passed(a.hold) {
 		return
 	}
 	switch rec := a.rec; {
@@ -249,6 +261,11 @@ func (m *Machine) decideApp(a *app) {
 	default:
 		m.decideTakeover(a)
 	}
+}
+
+// mayClaim reports whether this node may write ownership records at all.
+func (m *Machine) mayClaim() bool {
+	return m.session.valid(m.now) && !m.session.adrift && m.mayWrite() && m.life == lifeUp && m.spec.settled()
 }
 
 // forgetClaim drops a claim that the record no longer names, once nothing runs

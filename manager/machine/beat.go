@@ -29,7 +29,8 @@ type Beat struct {
 	Hidden  bool
 	Full    bool
 
-	Digest   string // of what nodes must agree on
+	Digest   string          // of what nodes must agree on
+	Spec     policy.Revision // of the cell config that it goes by; 0: of none yet
 	Version  string
 	Since    int64 // Unix milliseconds when the agent started, for people
 	Apps     []AppBeat
@@ -100,7 +101,7 @@ func (m *Machine) sendBeat(full bool) {
 		Phase: m.phase(), Hidden: m.cfg.Hidden, Full: full,
 	}
 	if full {
-		b.Digest, b.Version, b.Since = m.cfg.Digest, m.cfg.Version, m.cfg.Since
+		b.Digest, b.Spec, b.Version, b.Since = m.cfg.Digest, m.spec.adopted, m.cfg.Version, m.cfg.Since
 		b.Identity, b.Memory, b.Vouches = m.bucket.identity, m.disk.remembers(), m.mayWrite()
 		b.Apps = m.appBeats()
 		b.Waiting = m.waitingFor()

@@ -220,6 +220,7 @@ func (m *Machine) newBucket(id policy.Identity) {
 		mb.forgetCell(m)
 	}
 	m.self.forgetCell(m)
+	m.forgetShared()
 	m.beats.changed = true
 	m.touch()
 }

@@ -12,8 +12,9 @@ import (
 type call struct {
 	id   CallID
 	verb Verb
-	app  *app
+	app  *app // nil: config
 	all  bool
+	spec *specChange // load and config: what it waits for
 }
 
 func (m *Machine) reply(id CallID, err *Refusal) { m.do(Reply{ID: id, Err: err}) }
@@ -26,14 +27,17 @@ func (m *Machine) command(c Command) {
 	}
 	a := m.appOf[c.App]
 	switch {
-	case a == nil:
-		m.reply(c.ID, &Refusal{RefuseUnknownApp, string(c.App)})
-		return
 	case m.life == lifeClosing:
 		m.reply(c.ID, &Refusal{RefuseClosing, string(m.cfg.Self)})
 		return
 	case !c.typed():
 		m.reply(c.ID, &Refusal{RefuseBadType, fmt.Sprintf("%q: permanent, transient or temporary", c.Type)})
+		return
+	case c.Verb == VerbConfig || c.Verb == VerbLoad && c.Spec != nil:
+		m.commandSpec(c)
+		return
+	case a == nil || a.dropped:
+		m.reply(c.ID, &Refusal{RefuseNotLoaded, fmt.Sprintf("unknown app %s", c.App)})
 		return
 	}
 	m.touch()
@@ -61,8 +65,10 @@ func (m *Machine) begin(a *app, c Command) *Refusal {
 	case VerbPermit:
 		m.commandPermit(a, c)
 		return nil
+	case VerbLoad:
+		return nil // being described counts as loaded (B-26)
 	}
-	return &Refusal{RefuseUnknownApp, fmt.Sprintf("verb %q", c.Verb)}
+	return &Refusal{RefuseNoVerb, string(c.Verb)}
 }
 
 func (m *Machine) cancel(id CallID) {
@@ -78,13 +84,10 @@ func (m *Machine) pending(a *app, v Verb) bool {
 // the first is blocked waits with it; later ones are refused, unless the app
 // was stopped or failed here since (B-16).
 func (m *Machine) commandStart(a *app, c Command) *Refusal {
-	_, listed := (&policy.Spec{}).Priority("")
-	if a.Spec != nil {
-		_, listed = a.Spec.Priority(m.cfg.Self)
+	if refusal := m.undefined(a); refusal != nil {
+		return refusal
 	}
 	switch {
-	case !a.Defined && (a.Spec == nil || listed):
-		return &Refusal{RefuseUndefined, fmt.Sprintf("%s has no command and is not registered; define it under apps", a.App)}
 	case m.pending(a, VerbStart):
 		return nil
 	case a.started && a.failed == "" && !a.isStopped() && !m.overHere(a):
@@ -92,6 +95,20 @@ func (m *Machine) commandStart(a *app, c Command) *Refusal {
 	}
 	m.beginStart(a, c.Type)
 	return nil
+}
+
+// undefined: the app would have to run here, and there is nothing to run. A node
+// outside its list only waits.
+func (m *Machine) undefined(a *app) *Refusal {
+	if a.Defined {
+		return nil
+	}
+	if a.Spec != nil {
+		if _, listed := a.Spec.Priority(m.cfg.Self); !listed {
+			return nil
+		}
+	}
+	return &Refusal{RefuseUndefined, fmt.Sprintf("%s has no command and is not registered; define it under apps", a.App)}
 }
 
 // isStopped: the record says that nobody is to run it.
@@ -176,10 +193,17 @@ func (m *Machine) commandTakeover(a *app, c Command) *Refusal {
 
 // commandPermit is application:permit/2.
 func (m *Machine) commandPermit(a *app, c Command) {
-	if a.permitted != c.Permitted {
-		m.emit(History{Type: "permit", App: a.App, Node: m.cfg.Self, Detail: fmt.Sprint(c.Permitted)})
+	detail := fmt.Sprint(c.Permitted)
+	if c.Persist {
+		detail += ", over restarts"
 	}
-	a.permitted = c.Permitted
+	if a.permitted != c.Permitted || c.Persist {
+		m.emit(History{Type: "permit", App: a.App, Node: m.cfg.Self, Detail: detail})
+	}
+	a.permitted, a.told = c.Permitted, true
+	if c.Persist {
+		a.persist = new(c.Permitted)
+	}
 	if c.Permitted {
 		a.take = max(a.take, takeEdge)
 	}
@@ -201,6 +225,8 @@ func (m *Machine) settled(c *call) (bool, *Refusal) {
 		return true, &Refusal{RefuseClosing, string(m.cfg.Self)}
 	}
 	switch c.verb {
+	case VerbConfig, VerbLoad:
+		return m.specSettled(c)
 	case VerbStart:
 		return m.startSettled(c.app)
 	case VerbStop:
@@ -289,6 +315,8 @@ func (m *Machine) takeoverSettled(a *app) (bool, *Refusal) {
 // whatever it sets in motion here is done.
 func (m *Machine) permitSettled(a *app) (bool, *Refusal) {
 	switch {
+	case a.persist != nil:
+		return false, nil
 	case !a.started:
 		return true, nil
 	case a.Spec == nil:

@@ -123,8 +123,8 @@ func TestStartCall(t *testing.T) {
 	t.Run("what nobody described", func(t *testing.T) {
 		r := newRig(t, config(func(c *Config) { c.Apps[0].Defined = false }))
 		r.refused(RefuseUndefined, VerbStart)
-		r.refused(RefuseUnknownApp, VerbStart, otherApp)
-		r.refused(RefuseUnknownApp, "dance")
+		r.refused(RefuseNotLoaded, VerbStart, otherApp)
+		r.refused(RefuseNoVerb, "dance")
 	})
 	t.Run("at a node outside the list: no definition needed (A-20)", func(t *testing.T) {
 		r := newRig(t, list(nodes(n1)), config(func(c *Config) { c.Apps[0].Defined = false }))
@@ -263,7 +263,7 @@ func TestPermitCall(t *testing.T) {
 	t.Run("not started here: remembered (A-49)", func(t *testing.T) {
 		r := newRig(t)
 		r.accepted(VerbPermit, permitted(false))
-		r.refused(RefuseUnknownApp, VerbPermit, otherApp)
+		r.refused(RefuseNotLoaded, VerbPermit, otherApp)
 		r.put(free(4))
 		r.call(VerbStart)
 		r.quiet()

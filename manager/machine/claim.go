@@ -211,6 +211,7 @@ func (m *Machine) sendClaim(a *app) {
 		rec.Next, rec.Prev, rec.First = policy.Slot{}, policy.Slot{}, policy.FirstNone
 		rec.StartKind, rec.StartFrom = kind, from
 		rec.Since, rec.Error = m.cfg.Wall(), ""
+		rec.Spec = a.Spec.Version()
 	})
 	r.claim = c
 }

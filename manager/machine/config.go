@@ -23,6 +23,10 @@ type Config struct {
 	Sync   Sync
 	Digest string // of what nodes must agree on
 
+	// Specification is what this node's files say, for the cell config. nil:
+	// none is kept there, and Digest alone is compared.
+	Specification *policy.SpecRecord
+
 	FirstBoot  []node.Name // all of these without memory: a true first boot
 	NewCluster bool        // the operator says that no other node runs
 	Memory     Memory      // from disk

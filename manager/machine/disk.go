@@ -23,12 +23,22 @@ type disk struct {
 // diskAgain is the pause after a failed write of the memory.
 const diskAgain = 500 * time.Millisecond
 
-func (d *disk) recall(m *Machine, mem Memory) {
+func (d *disk) recall(mem Memory) {
 	d.wanted, d.durable = mem, mem
 	d.wanted.Apps = slices.Clone(mem.Apps)
-	for _, am := range mem.Apps {
-		if a := m.appOf[am.App]; a != nil {
+	d.wanted.Permits = slices.Clone(mem.Permits)
+}
+
+// recallApp gives an app what is remembered of it.
+func (d *disk) recallApp(a *app) {
+	for _, am := range d.durable.Apps {
+		if am.App == a.App {
 			a.seen, a.allotted, a.durable = am.Seen, max(am.Allotted, am.Seen), max(am.Allotted, am.Seen)
+		}
+	}
+	for _, pm := range d.durable.Permits {
+		if pm.App == a.App {
+			a.permitted = pm.Permitted
 		}
 	}
 }
@@ -60,6 +70,22 @@ func (d *disk) note(app policy.App, seen, allotted policy.Epoch) {
 	}
 }
 
+// notePermit remembers a persisted permission of this node.
+func (d *disk) notePermit(p PermitMemory) {
+	i, found := slices.BinarySearchFunc(d.wanted.Permits, p.App, func(pm PermitMemory, app policy.App) int {
+		return strings.Compare(string(pm.App), string(app))
+	})
+	switch {
+	case !found:
+		d.wanted.Permits = slices.Insert(d.wanted.Permits, i, p)
+	case d.wanted.Permits[i] == p:
+		return
+	default:
+		d.wanted.Permits[i] = p
+	}
+	d.changed = true
+}
+
 // decideMemory keeps the disk up to date: one write at a time, each with all.
 func (m *Machine) decideMemory() {
 	d := &m.disk
@@ -70,6 +96,7 @@ func (m *Machine) decideMemory() {
 	d.sent = d.wanted
 	d.sent.Seq = m.bucket.seq
 	d.sent.Apps = slices.Clone(d.wanted.Apps)
+	d.sent.Permits = slices.Clone(d.wanted.Permits)
 	m.requestSeq++
 	d.open = m.requestSeq
 	m.do(Remember{Req: d.open, Memory: d.sent})

@@ -118,6 +118,10 @@ type (
 		Type      policy.RestartType // start, takeover; empty: the app's own
 		All       bool               // stop: everywhere, whoever owns it
 		Permitted bool               // permit
+		Persist   bool               // permit: over restarts too
+		Apply     *policy.SpecRecord // config: Digest, Voters and Specs are what the files say
+		Spec      *policy.Spec       // load: its distribution; nil: whatever is known
+		Detail    string             // config: for the history
 		Code      int                // shutdown: exit code
 	}
 
@@ -135,6 +139,8 @@ const (
 	VerbStop     Verb = "stop"
 	VerbTakeover Verb = "takeover"
 	VerbPermit   Verb = "permit"
+	VerbLoad     Verb = "load"
+	VerbConfig   Verb = "config"   // make a specification the cluster's
 	VerbShutdown Verb = "shutdown" // stop all apps, close the session, exit
 )
 

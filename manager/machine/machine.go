@@ -40,6 +40,9 @@ type Machine struct {
 	memberOf map[node.Name]*member
 	apps     []*app // sorted by name
 	appOf    map[policy.App]*app
+	strays   map[policy.App]policy.Cell // ownership records of apps that are not described here
+	permits  map[policy.App]*shared     // persisted permissions
+	spec     spec
 	calls    []*call
 
 	requests   map[RequestID]*request
@@ -62,16 +65,17 @@ func New(cfg Config, now Instant) *Machine {
 		cfg: cfg, now: now, born: now, dirty: true, longest: cfg.Lease.TTL,
 		memberOf: map[node.Name]*member{},
 		appOf:    map[policy.App]*app{},
+		strays:   map[policy.App]policy.Cell{},
+		permits:  map[policy.App]*shared{},
+		spec:     newSpec(cfg.Specification),
 		requests: map[RequestID]*request{},
 		runs:     map[RunID]*app{},
 	}
 	m.self = &member{name: cfg.Self}
+	m.disk.recall(cfg.Memory)
 	for _, ac := range cfg.Apps {
-		a := &app{AppConfig: ac, kind: ac.Type, permitted: !ac.Denied}
-		m.apps = append(m.apps, a)
-		m.appOf[ac.App] = a
+		m.addApp(ac)
 	}
-	m.disk.recall(m, cfg.Memory)
 	if !m.hasBarrier() {
 		m.goUp()
 	} else {
@@ -149,8 +153,8 @@ func (m *Machine) absorb(ev Event) {
 // changes at once (an app marked stopped, say) is seen by going round again.
 func (m *Machine) decide() {
 	steps := [...]func(){
-		m.decideSync, m.decideTrust, m.decideMemory, m.decideMembers,
-		m.decideSession, m.decideApps, m.decideBeat, m.decideCalls, m.decideClose,
+		m.decideSync, m.decideTrust, m.decideMemory, m.decideMembers, m.decideSpec,
+		m.decideSession, m.decidePermits, m.decideApps, m.decideBeat, m.decideCalls, m.decideClose,
 	}
 	for range decideRoundsMax {
 		m.dirty = false
@@ -199,6 +203,18 @@ func (m *Machine) exit(code int, reason, hint string) {
 	m.killAll(reason)
 	m.sendBeat(true)
 	m.do(Exit{Code: code, Reason: reason, Hint: hint})
+}
+
+// addApp makes an app known, with what is remembered of it.
+func (m *Machine) addApp(ac AppConfig) *app {
+	a := &app{AppConfig: ac, kind: ac.Type, permitted: !ac.Denied}
+	i, _ := slices.BinarySearchFunc(m.apps, ac.App, func(a *app, name policy.App) int {
+		return strings.Compare(string(a.App), string(name))
+	})
+	m.apps = slices.Insert(m.apps, i, a)
+	m.appOf[ac.App] = a
+	m.disk.recallApp(a)
+	return a
 }
 
 func (m *Machine) member(n node.Name) *member {

@@ -164,7 +164,8 @@ func (mb *member) take(b Beat, m *Machine) {
 		mb.beat = b
 		return
 	}
-	if !mb.known || !slices.Equal(mb.beat.Apps, b.Apps) || mb.beat.Identity != b.Identity || mb.beat.Vouches != b.Vouches {
+	if !mb.known || !slices.Equal(mb.beat.Apps, b.Apps) || mb.beat.Identity != b.Identity || mb.beat.Vouches != b.Vouches ||
+		mb.beat.Spec != b.Spec || mb.beat.Digest != b.Digest {
 		mb.apps = make(map[policy.App]AppBeat, len(b.Apps))
 		for _, ab := range b.Apps {
 			mb.apps[ab.App] = ab
@@ -237,7 +238,7 @@ func (m *Machine) learnNode(c policy.Cell) {
 	n := node.Name(c.Key.Name)
 	mb := m.member(n)
 	switch {
-	case c.Absent() || c.Rev == mb.rev:
+	case c.Absent() || c.Rev == mb.rev && !mb.rewritten(c):
 		return
 	case c.Rev < mb.rev:
 		mb.seen = m.now
@@ -255,6 +256,14 @@ func (m *Machine) learnNode(c policy.Cell) {
 	if mb == m.self {
 		m.ownCell(old)
 	}
+}
+
+// rewritten: the store went back and has given this revision to another value.
+// To take that for the one that is known would certify, and overwrite, a life
+// that has registered since.
+func (mb *member) rewritten(c policy.Cell) bool {
+	old := mb.cell
+	return old.Rev == c.Rev && old.Node != nil && c.Node != nil && *old.Node != *c.Node
 }
 
 // noteEnd tells the apps that wait for a better node to be started that this
@@ -283,7 +292,6 @@ func (m *Machine) decideMembers() {
 		m.decideCell(mb)
 	}
 	m.decideCell(m.self)
-	m.decideDigest()
 }
 
 func (m *Machine) decideCell(mb *member) {
@@ -354,12 +362,12 @@ func (m *Machine) proved(ev Proved) {
 // decideDigest refuses to join nodes that were told something else (B-10):
 // whoever has a session stays.
 func (m *Machine) decideDigest() {
-	if m.session.id != "" || m.cfg.Hidden || m.life == lifeClosing {
+	if m.session.id != "" || m.cfg.Hidden || m.life == lifeClosing || m.spec.agrees(m) {
 		return
 	}
 	for _, mb := range m.members {
 		if mb.able() && mb.known && mb.beat.Digest != "" && mb.beat.Digest != m.cfg.Digest {
-			m.exit(exitDigest, "the specification differs from that of "+string(mb.name), "compare the files with: regent config check FILE...")
+			m.exit(exitDigest, "the specification differs from that of "+string(mb.name), digestHint)
 			return
 		}
 	}

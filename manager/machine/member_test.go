@@ -339,3 +339,23 @@ func TestForgedBeatsHeal(t *testing.T) {
 		})
 	}
 }
+
+// A store that went back gives revisions to other values: the life that is read
+// at a known revision is another one, and is not certified by the death of the
+// one before (S4).
+func TestRevisionGivenTwice(t *testing.T) {
+	r := newRig(t)
+	old := r.putNode(policy.SessionRecord{Node: n1, Session: "u", Agent: "a", State: policy.SessionLive, Host: hostA, UID: 1000, TTL: 3 * time.Second})
+	rec := *old.Node
+	rec.Session, rec.Agent = "v", "b"
+	again := old
+	again.Node = &rec
+	r.step(r.change(again))
+	if got := r.m.member(n1).cell.Node.Session; got != "v" {
+		t.Errorf("it is taken for session %s", got)
+	}
+	for _, p := range r.proves {
+		r.step(Proved{Node: n1, Agent: p.Record.Agent, Gone: p.Record.Agent == "a"})
+	}
+	r.noWrite()
+}

@@ -18,6 +18,7 @@ type request struct {
 
 	app    *app    // for the A rows
 	member *member // for the S rows on a node's cell
+	shared *shared // for a cell that is neither
 	claim  *claim  // what an acknowledged A1, A7 or A8 gives
 
 	seen policy.Revision // the highest that had been seen when it was sent first
@@ -67,6 +68,8 @@ func (m *Machine) forget(r *request) {
 		r.app.req = nil
 	case r.member != nil && r.member.req == r:
 		r.member.req = nil
+	case r.shared != nil && r.shared.req == r:
+		r.shared.req = nil
 	}
 	m.touch()
 }
@@ -98,12 +101,15 @@ func (m *Machine) wrote(ev Wrote) {
 func (m *Machine) accepted(r *request, rev policy.Revision) {
 	cell := r.write.Cell
 	cell.Rev = rev
-	if r.member != nil {
+	switch {
+	case r.member != nil:
 		m.sessionAccepted(r, cell)
-		return
+	case r.shared != nil:
+		m.learn(cell)
+	default:
+		r.app.open = nil
+		m.claimAccepted(r, cell)
 	}
-	r.app.open = nil
-	m.claimAccepted(r, cell)
 }
 
 // unanswered: the write may have been applied, or may yet be.
@@ -137,8 +143,11 @@ func (m *Machine) drive(r *request) {
 }
 
 func (m *Machine) revisionOf(r *request) policy.Revision {
-	if r.member != nil {
+	switch {
+	case r.member != nil:
 		return r.member.rev
+	case r.shared != nil:
+		return r.shared.rev
 	}
 	return r.app.rev
 }
@@ -163,13 +172,18 @@ func (m *Machine) readDone(ev ReadDone) {
 	if r.op == opConfirm || m.revisionOf(r) > r.write.Expect {
 		return
 	}
-	if r.app != nil {
+	again := m.now.Add(readAgain)
+	switch {
+	case r.app != nil:
 		if r.unknown {
 			r.app.open = append(r.app.open, r.op)
 		}
-		r.app.hold = m.now.Add(readAgain)
-	} else {
-		r.member.hold = m.now.Add(readAgain)
+		r.app.hold = again
+	case r.shared != nil:
+		r.shared.open = r.shared.open || r.unknown
+		r.shared.hold = again
+	default:
+		r.member.hold = again
 	}
 }
 
@@ -192,5 +206,9 @@ func (m *Machine) learn(c policy.Cell) {
 		m.learnNode(c)
 	case policy.KeyApp:
 		m.learnApp(c)
+	case policy.KeyPermit:
+		m.learnPermit(c)
+	case policy.KeyConfig:
+		m.learnSpec(c)
 	}
 }

@@ -400,6 +400,9 @@ func (r *rig) wants(op Op, old policy.Cell, change func(*policy.AppRecord)) Writ
 			s[0].SRev = s[1].SRev // a renewal may have come in between
 		}
 	}
+	if op == OpClaim || op == OpTake {
+		want.Spec = r.m.appOf[theApp].Spec.Version() // the owner is chosen by the specification that holds
+	}
 	if len(want.Ended)+len(got.Ended) == 0 {
 		want.Ended, got.Ended = nil, nil
 	}

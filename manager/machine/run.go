@@ -52,7 +52,10 @@ func (m *Machine) start(a *app) {
 	r := m.newRun(a)
 	r.nonce, r.epoch, r.claimed, r.session = c.nonce, c.epoch, c.epoch, c.session
 	m.recordRun(a, r, "app_starting", string(c.kind))
-	m.do(StartApp{Run: r.id, App: a.App, Session: c.session, Epoch: c.epoch, Kind: c.kind, From: c.from, Payload: c.payload, Provisional: c.provisional})
+	m.do(StartApp{
+		Run: r.id, App: a.App, Session: c.session, Epoch: c.epoch, Kind: c.kind, From: c.from,
+		Payload: c.payload, Phases: a.Spec.StartPhases, Provisional: c.provisional,
+	})
 }
 
 func (m *Machine) newRun(a *app) *run {
@@ -245,6 +248,8 @@ func (m *Machine) decideLocal(a *app) {
 		m.do(StartApp{Run: r.id, App: a.App, Kind: policy.StartNormal})
 	case a.run != nil && !want:
 		m.stop(a, "stopped")
+	case a.run == nil && a.pending != nil:
+		m.distribute(a)
 	}
 }
 

@@ -102,6 +102,9 @@ func (m *Machine) Status() Status {
 	slices.SortFunc(s.Nodes, func(a, b NodeStatus) int { return strings.Compare(string(a.Name), string(b.Name)) })
 	load := m.countWeights()
 	for _, a := range m.apps {
+		if a.dropped && !m.inUse(a) {
+			continue
+		}
 		st := m.appStatus(a)
 		st.Cause, st.Verdicts = m.explain(a, load)
 		s.Apps = append(s.Apps, st)
@@ -144,6 +147,10 @@ func (m *Machine) waitingFor() []string {
 		out = append(out, "the store to answer")
 	case b.regress:
 		out = append(out, "the store went back in time: until nothing can run by what it forgot")
+	case !m.spec.settled() && m.session.id != "" && m.spec.record() != nil:
+		out = append(out, "the nodes that may go by the specification of "+string(m.spec.record().Node))
+	case !m.spec.settled() && m.session.id != "":
+		out = append(out, "the specification to be stored")
 	case !b.trusted:
 		out = append(out, "a bucket this node does not know: until its lease and fence have passed, or for "+strings.Join(m.unheardFirst(), ", ")+" (or --new-cluster)")
 	case m.disk.broken:

@@ -65,9 +65,14 @@ func (m *Machine) goUp() {
 	m.beats.changed = true
 	m.emit(History{Type: "node_up", Node: m.cfg.Self})
 	for _, a := range m.apps {
-		if a.Start {
-			m.beginStart(a, a.Type)
+		if !a.Start {
+			continue
 		}
+		if refusal := m.undefined(a); refusal != nil {
+			m.emit(History{Type: "app_start_failed", App: a.App, Node: m.cfg.Self, Detail: refusal.Error()})
+			continue
+		}
+		m.beginStart(a, a.Type)
 	}
 	m.touch()
 }

@@ -27,7 +27,7 @@ func (m *Machine) decideTakeover(a *app) {
 // wantsTake: a command moves the app here whatever the priority (rule A-41).
 // By priority it moves only upwards, never among equals, and not
 // away from where a command placed it, unless it was started or permitted here
-// since.
+// since; a specification that was changed under it moves nothing either.
 func (m *Machine) wantsTake(a *app) bool {
 	rec := a.rec
 	switch {
@@ -37,7 +37,7 @@ func (m *Machine) wantsTake(a *app) bool {
 		return true
 	case a.Spec.Takeover == policy.Never || !a.Spec.Better(m.cfg.Self, rec.Owner.Node):
 		return false
-	case rec.Pinned && a.take != takeEdge:
+	case (rec.Pinned || a.respecified()) && a.take != takeEdge:
 		return false
 	}
 	return m.place(a) == m.cfg.Self
@@ -126,6 +126,7 @@ func (m *Machine) takeOver(a *app) {
 		rec.Phase = policy.PhaseRunning
 		rec.StartKind, rec.StartFrom = a.claim.kind, a.claim.from
 		rec.Since, rec.Error = m.cfg.Wall(), ""
+		rec.Spec = a.Spec.Version()
 	})
 }
 

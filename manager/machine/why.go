@@ -15,6 +15,7 @@ const (
 	CauseBest      Cause = "best"           // the best node that can run it does
 	CauseEqual     Cause = "equal"          // its owner is as good as any: apps are not moved among equals
 	CausePinned    Cause = "pinned"         // a better node can run it, but a command put it where it is
+	CauseChanged   Cause = "respecified"    // its list was changed while it ran: nothing moves by itself
 	CauseNever     Cause = "takeover_never" // a better node can run it, but takeover is never
 	CauseHandOver  Cause = "handing_over"   // another node has asked for it
 	CauseLeaving   Cause = "leaving"        // its owner may or can no longer run it
@@ -131,6 +132,7 @@ func (m *Machine) cause(a *app, next node.Name) Cause {
 func (m *Machine) causeOwned(a *app, owner, next node.Name) Cause {
 	rec := a.rec
 	better := next != "" && a.Spec.Better(next, owner)
+	_, listed := a.Spec.Priority(owner)
 	switch {
 	case rec.First != policy.FirstNone:
 		return CauseRestarted
@@ -138,12 +140,16 @@ func (m *Machine) causeOwned(a *app, owner, next node.Name) Cause {
 		return CauseHandOver
 	case rec.Phase == policy.PhaseStarting:
 		return CauseStarting
+	case !listed:
+		return CauseChanged // it was, when it was claimed
 	case !m.candidate(a, owner):
 		return CauseLeaving
 	case better && a.Spec.Takeover == policy.Never:
 		return CauseNever
 	case better && rec.Pinned:
 		return CausePinned
+	case better && a.respecified():
+		return CauseChanged
 	case better:
 		return CauseHandOver
 	case m.hasEqual(a, owner):

@@ -47,8 +47,13 @@ func newWorld(t testing.TB, pick func(int) int) *world {
 	}
 	restart := Restart{Max: 2, Within: time.Minute, Backoff: 100 * time.Millisecond}
 	kinds := []policy.RestartType{policy.Temporary, policy.Transient, policy.Permanent}
+	files := &policy.SpecRecord{Digest: "d", Specs: []policy.Spec{*spec("ex", policy.Exclusive), *spec("over", policy.Overlap)}}
+	if pick(2) == 0 {
+		files = nil
+	}
 	w.m = New(Config{
-		Self: n2, Agent: "agent-2", Host: hostA, Lease: policy.NewLease(3*time.Second, time.Second), Digest: "d",
+		Specification: files,
+		Self:          n2, Agent: "agent-2", Host: hostA, Lease: policy.NewLease(3*time.Second, time.Second), Digest: "d",
 		Apps: []AppConfig{
 			{App: "ex", Spec: spec("ex", policy.Exclusive), Defined: true, Type: kinds[pick(3)], Restart: restart},
 			{App: "local", Defined: true, Type: policy.Temporary, Restart: restart},
@@ -149,7 +154,7 @@ func take[T any](w *world, from *[]T) (T, bool) {
 func (w *world) turn() {
 	turns := []func(){
 		w.turnTime, w.turnTime, w.turnWrite, w.turnWrite, w.turnWrite, w.turnMail, w.turnMail, w.turnRead,
-		w.turnDisk, w.turnRun, w.turnRun, w.turnCommand, w.turnPeer, w.turnBeat, w.turnBeat, w.turnOdd,
+		w.turnDisk, w.turnRun, w.turnRun, w.turnCommand, w.turnPeer, w.turnBeat, w.turnBeat, w.turnOdd, w.turnShared,
 	}
 	turns[w.pick(len(turns))]()
 }
@@ -248,11 +253,60 @@ func (w *world) turnRun() {
 }
 
 func (w *world) turnCommand() {
-	verbs := []Verb{VerbStart, VerbStart, VerbStart, VerbStop, VerbTakeover, VerbPermit, VerbPermit, "nonsense"}
-	w.step(Command{
+	verbs := []Verb{VerbStart, VerbStart, VerbStart, VerbStop, VerbTakeover, VerbPermit, VerbPermit, VerbLoad, VerbConfig, "nonsense"}
+	c := Command{
 		ID: CallID(w.pick(100)), Verb: verbs[w.pick(len(verbs))], App: worldApps[w.pick(len(worldApps))],
-		All: w.pick(3) == 0, Permitted: w.pick(3) > 0,
-	})
+		All: w.pick(3) == 0, Permitted: w.pick(3) > 0, Persist: w.pick(3) == 0,
+	}
+	switch c.Verb {
+	case VerbConfig:
+		c.Apply = w.specification()
+	case VerbLoad:
+		if w.pick(3) > 0 {
+			s := w.spec(c.App)
+			c.Spec = &s
+		}
+	}
+	w.step(c)
+}
+
+// spec is any specification of an app. How many of it may run stays.
+func (w *world) spec(a policy.App) policy.Spec {
+	mode := policy.Exclusive
+	if a == "over" {
+		mode = policy.Overlap
+	}
+	lists := [][][]node.Name{{{n1}, {n2, n3}}, {{n2}, {n1}}, {{n3, n1}}, {{n1, n2, n3}}}
+	return policy.Spec{
+		App: a, Timeout: policy.Timeout(time.Duration(w.pick(3)) * time.Second), Takeover: mode, Groups: lists[w.pick(len(lists))],
+	}
+}
+
+func (w *world) specification() *policy.SpecRecord {
+	rec := &policy.SpecRecord{Node: w.other(), Session: "s", Applied: w.pick(2) == 0, Digest: []string{"d", "e", "f"}[w.pick(3)]}
+	for _, a := range worldApps {
+		if w.pick(4) > 0 {
+			rec.Specs = append(rec.Specs, w.spec(a))
+		}
+	}
+	if w.pick(4) == 0 {
+		rec.Loaded = []policy.Spec{w.spec("new")}
+	}
+	return rec
+}
+
+// turnShared writes what needs no right.
+func (w *world) turnShared() {
+	app := worldApps[w.pick(len(worldApps))]
+	switch w.pick(4) {
+	case 0:
+		w.put(policy.Cell{Key: policy.ConfigKey(), Damaged: "garbage"})
+	case 1:
+		w.put(policy.Cell{Key: policy.ConfigKey(), Config: w.specification()})
+	default:
+		rec := (&policy.PermitRecord{App: app}).With(policy.NodePermit{Node: nodes(n1, n2)[w.pick(2)], Permitted: w.pick(2) == 0})
+		w.put(policy.Cell{Key: policy.PermitKey(app), Permit: rec})
+	}
 }
 
 func (w *world) other() node.Name { return nodes(n1, n3)[w.pick(2)] }

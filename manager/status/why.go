@@ -82,33 +82,35 @@ func (a *App) sentence() string {
 func (a *App) rule(d *Document) string {
 	switch a.Cause {
 	case machine.CauseBest:
-		return "the first node of its list that is there, permitted, and was told to start it runs it"
+		return "the first node of its list that is there, permitted, and was told to start it runs it (A-16, B-4)"
 	case machine.CauseEqual:
 		return "it is not moved among equals (A-38)"
 	case machine.CausePinned:
 		return "a command put it there, and priority alone does not move it back (A-41); start or permit on the better node does"
+	case machine.CauseChanged:
+		return "its list was changed while it ran, and nothing moves by that (A-7); start or permit on a better node, or the next failover, goes by the new one"
 	case machine.CauseNever:
-		return "a better node could run it, but its takeover is never"
+		return "a better node could run it, but its takeover is never (B-9)"
 	case machine.CauseHandOver:
 		return a.handOver()
 	case machine.CauseLeaving:
-		return fmt.Sprintf("%s may or can no longer run it, and is stopping it", a.Node)
+		return fmt.Sprintf("%s may or can no longer run it, and is stopping it (A-47, A-54)", a.Node)
 	case machine.CauseRestarted:
-		return "it was stopped and started again: what runs comes down first"
+		return "it was stopped and started again: what runs comes down first (A-43, B-16)"
 	case machine.CauseStarting:
-		return "the claim holds, and its start has not returned yet"
+		return "the claim holds, and its start has not returned yet (A-17)"
 	case machine.CauseLocal:
 		return "it has no distributed entry: it runs on every node where it is started (A-50)"
 	case machine.CauseStopping:
-		return "it was told to stop"
+		return "it was told to stop (A-43)"
 	case machine.CauseStopped:
 		return "it was stopped; start on any node that is to run it starts it again (A-43)"
 	case machine.CauseUnstarted:
 		return "no node that is there was told to start it (A-32)"
 	case machine.CauseStore:
-		return "this node can't act on the records: " + orElse(strings.Join(d.Waiting, "; "), "they were not read yet, or there is no quorum")
+		return "this node can't act on the records (B-22): " + orElse(strings.Join(d.Waiting, "; "), "they were not read yet, or there is no quorum")
 	case machine.CauseDamaged:
-		return "its record is missing or damaged: nobody claims it before nothing can run by what it said"
+		return "its record is missing or damaged: nobody claims it before nothing can run by what it said (B-1)"
 	}
 	return a.ruleFree()
 }
@@ -117,7 +119,7 @@ func (a *App) rule(d *Document) string {
 func (a *App) ruleFree() string {
 	switch a.Cause {
 	case machine.CauseProof:
-		return "its owner is silent and not proved dead: a certificate, or the end of its lease, comes first"
+		return "its owner is silent and not proved dead: a certificate, or the end of its lease, comes first (B-1)"
 	case machine.CauseTimeout:
 		if !a.FailoverAt.IsZero() {
 			return fmt.Sprintf("its owner is dead, and its Timeout runs until %s (A-25)", a.FailoverAt.UTC().Format(clockFormat))
@@ -128,13 +130,13 @@ func (a *App) ruleFree() string {
 	case machine.CauseAwaited:
 		return fmt.Sprintf("a first start waits for a better node that is there to be told as well (A-16)%s", named(": ", a.WaitingFor))
 	case machine.CauseReserved:
-		return fmt.Sprintf("%s has precedence, for a while", orElse(string(a.Next), "another node"))
+		return fmt.Sprintf("%s has precedence, for a while (B-9)", orElse(string(a.Next), "another node"))
 	case machine.CauseFailed:
 		return "it could not start on any node that was told to (B-7); start on one of them tries again"
 	case machine.CauseNobody:
-		return "no node of its list that is there may and can run it"
+		return "no node of its list that is there may and can run it (B-4)"
 	case machine.CauseClaiming:
-		return "the best candidate is about to claim it"
+		return "the best candidate is about to claim it (A-25, A-36)"
 	}
 	return "unknown"
 }
@@ -156,25 +158,25 @@ func (a *App) about(c Candidate) string {
 	case machine.StandingAbsent:
 		return "not there: not heard, or ended"
 	case machine.StandingSyncing:
-		return "still in its barrier"
+		return "still in its barrier (A-9)"
 	case machine.StandingClosing:
 		return "stopping"
 	case machine.StandingHidden:
-		return "a hidden node"
+		return "a hidden node (B-18)"
 	case machine.StandingNoSession:
-		return "there, but without a session"
+		return "there, but without a session (B-22)"
 	case machine.StandingUnstarted:
-		return "was not told to start it"
+		return "was not told to start it (B-4)"
 	case machine.StandingDenied:
-		return "not permitted (permit)"
+		return "not permitted (A-46)"
 	case machine.StandingFailed:
-		return "its start failed: " + c.Error
+		return "its start failed (B-7): " + c.Error
 	case machine.StandingPriority:
-		return "could run it, but comes later in the list"
+		return "could run it, but comes later in the list (A-16)"
 	case machine.StandingOwner:
-		return "could run it as well; apps are not moved among equals"
+		return "could run it as well; apps are not moved among equals (A-38)"
 	case machine.StandingWeight:
-		return fmt.Sprintf("could run it, but an equal has fewer apps (it has %d)", c.Weight)
+		return fmt.Sprintf("could run it, but an equal has fewer apps (it has %d, A-36)", c.Weight)
 	case machine.StandingName:
 		return "could run it, but an equal with as many apps comes first by name (A-36)"
 	case machine.StandingBetter:

@@ -217,12 +217,15 @@ func (c *Client) take() []message {
 	return ms
 }
 
-// armFrame lets the agent act first, and the kernel last.
+// armFrame lets the agent act first, then the warden. The kernel ends a warden
+// that stands still only a lease later: one that is merely late, on a busy host
+// or after a freeze, has the most to do, since the kernel has ended the agent and
+// reaches nothing of an app but its first process.
 func (c *Client) armFrame() frame {
 	if c.doom == 0 {
 		return frame{Arm: &arm{}}
 	}
-	return frame{Arm: &arm{At: c.doom - c.opts.Late/2, Last: c.doom}}
+	return frame{Arm: &arm{At: c.doom - c.opts.Late/2, Last: c.doom + c.opts.Life.TTL}}
 }
 
 // greeting is what a new warden has to know before anything else.

@@ -15,8 +15,8 @@
 //     by a pidfd, a group by the process table; a zombie is gone), and only then
 //     certifies the death through a [Certifier].
 //   - It kills without the network. What it can't confirm it does not certify.
-//   - Its own kernel timer ends it where it stands still past the deadline, as
-//     the agent's does the agent.
+//   - Its own kernel timer ends it where it stands still for a lease past the
+//     deadline. The agent's does that to the agent at the deadline.
 //
 // The end of the socket does not prove that the agent is dead, since a
 // descriptor can be closed or inherited; that is why the agent is killed, and

@@ -165,7 +165,7 @@ func (d *decoder) stopKeys(def *definition) []field {
 		}, doc{value: alternatives(signals), otherwise: code(defaultStopSignal), meaning: "how it is asked to stop; `SIG` may stand before it"}},
 		{"timeout", func(v value) {
 			set(&def.stop.timeout)(d.duration(v, "stop.timeout", time.Millisecond, 0))
-		}, doc{value: "duration", otherwise: code(defaultStopTimeout), meaning: "for how long, before it is killed"}},
+		}, doc{value: "duration", otherwise: code(DefaultStopTimeout), meaning: "for how long, before it is killed"}},
 	}
 }
 

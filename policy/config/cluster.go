@@ -1,8 +1,6 @@
 package config
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -202,14 +200,7 @@ func (c *Config) Timing(external bool) (policy.Lease, error) {
 	return l, nil
 }
 
-// Digest is a text that is equal for two nodes exactly when they agree on what
-// they must: the cluster's name, its voters, and every spec.
+// Digest is policy's digest of what the configuration says.
 func (c *Config) Digest(cluster string, voters []node.Name) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "cluster %s\nvoters %v\n", cluster, sortedSet(voters))
-	for i := range c.Specs {
-		b.WriteString(c.Specs[i].Canonical() + "\n")
-	}
-	sum := sha256.Sum256([]byte(b.String()))
-	return hex.EncodeToString(sum[:16])
+	return policy.Digest(cluster, voters, c.Specs)
 }

@@ -24,6 +24,15 @@ func (d Difference) String() string {
 	return fmt.Sprintf("%s differs: %s and %s", subject, d.A, d.B)
 }
 
+// Change says it of one specification that replaces another.
+func (d Difference) Change() string {
+	subject := d.What
+	if d.App != "" {
+		subject = string(d.App) + ": " + d.What
+	}
+	return fmt.Sprintf("%s from %s to %s", subject, d.A, d.B)
+}
+
 // Compare lists what nodes with these configurations would disagree on: the
 // specs, the voters, and the ports.
 func Compare(a, b *Config) []Difference {

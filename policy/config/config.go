@@ -55,6 +55,23 @@ type App struct {
 	Stop        Stop
 	Restart     Restart
 	StartPhases []policy.Phase
+
+	// What becomes part of its specification if it is made distributed at run
+	// time.
+	Takeover  policy.TakeoverMode
+	FullStart bool
+}
+
+// Distribute is the specification of an app that becomes distributed at run
+// time (OTP: application:load/2), with what this configuration says of it. One of
+// which it says nothing is a Go program's: it is told of a failover as such
+// (B-20).
+func (c *Config) Distribute(app policy.App, timeout policy.Timeout, groups [][]node.Name) policy.Spec {
+	s := policy.Spec{App: app, Timeout: timeout, Groups: groups, Takeover: policy.Exclusive, FullStart: true}
+	if def, ok := c.App(app); ok {
+		s.Takeover, s.FullStart, s.StartPhases = def.Takeover, def.FullStart, def.StartPhases
+	}
+	return s
 }
 
 // Variable is one environment variable of an app's process.

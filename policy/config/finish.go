@@ -100,7 +100,7 @@ func (e entry) spec(def definition) policy.Spec {
 		App:         e.app,
 		Timeout:     e.timeout,
 		Takeover:    or(def.takeover, policy.Exclusive),
-		FullStart:   def.phases != nil || or(def.full, e.syntax == yaml),
+		FullStart:   def.fullStart(e.syntax),
 		StartPhases: or(def.phases, nil),
 	}
 	for _, g := range e.groups {
@@ -109,6 +109,8 @@ func (e entry) spec(def definition) policy.Spec {
 	return s
 }
 
+func (def definition) fullStart(s syntax) bool { return def.phases != nil || or(def.full, s == yaml) }
+
 func or[T any](p *T, otherwise T) T {
 	if p != nil {
 		return *p
@@ -116,10 +118,13 @@ func or[T any](p *T, otherwise T) T {
 	return otherwise
 }
 
+// DefaultStopTimeout is how long an app may take to stop where nothing else is
+// said.
+const DefaultStopTimeout = 10 * time.Second
+
 // Defaults of an app.
 const (
 	defaultStopSignal     = "TERM"
-	defaultStopTimeout    = 10 * time.Second
 	defaultRestartWithin  = 5 * time.Second
 	defaultRestartBackoff = 200 * time.Millisecond
 	defaultRestartsYAML   = 3
@@ -139,13 +144,15 @@ func (def definition) app() App {
 		Dir:     or(def.dir, ""),
 		Args:    or(def.args, ""),
 		Type:    or(def.restartType, policy.Temporary),
-		Stop:    Stop{or(def.stop.signal, defaultStopSignal), or(def.stop.timeout, defaultStopTimeout)},
+		Stop:    Stop{or(def.stop.signal, defaultStopSignal), or(def.stop.timeout, DefaultStopTimeout)},
 		Restart: Restart{
 			or(def.restart.max, restarts),
 			or(def.restart.within, defaultRestartWithin),
 			or(def.restart.backoff, defaultRestartBackoff),
 		},
 		StartPhases: or(def.phases, nil),
+		Takeover:    or(def.takeover, policy.Exclusive),
+		FullStart:   def.fullStart(def.syntax),
 	}
 }
 
@@ -241,8 +248,8 @@ func (d *decoder) checkPermissions(c *Config, l *layer) {
 	}
 	for _, p := range l.permissions.value {
 		c.Permissions = append(c.Permissions, p.value)
-		if _, ok := c.Spec(p.value.App); !ok {
-			d.warnf(p.at, "", "the permission has no effect: %s is not distributed", p.value.App)
+		if _, ok := c.App(p.value.App); !ok {
+			d.warnf(p.at, "", "the permission has no effect unless a program registers or loads %s", p.value.App)
 		}
 	}
 }

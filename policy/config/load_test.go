@@ -147,7 +147,7 @@ apps:
   other:
     takeover: never
   never: {start_type: otp}
-  local: {command: [x]}
+  local: {command: [x], start_type: otp}
 application_env:
   kernel: {logger_level: info}
   myapp: {key: value, list: [1, 2]}
@@ -186,6 +186,7 @@ func TestRichConfig(t *testing.T) {
 		Stop:        Stop{"INT", 0},
 		Restart:     Restart{7, time.Second, 0},
 		StartPhases: []policy.Phase{{Name: "init"}, {Name: "go", Args: "[1000]"}},
+		Takeover:    policy.Overlap, FullStart: true,
 	}
 	if !reflect.DeepEqual(*app, want) {
 		t.Errorf("myapp is\n%+v, want\n%+v", *app, want)

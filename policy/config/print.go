@@ -176,11 +176,9 @@ func (c *Config) appTerm(a App) erlterm.Term {
 	if a.StartPhases != nil {
 		terms = append(terms, keyed("start_phases", phaseTerms(a.StartPhases)))
 	}
-	if s, ok := c.Spec(a.Name); ok {
-		terms = append(terms,
-			keyed("takeover", erlterm.NewAtom(string(s.Takeover))),
-			keyed("start_type", erlterm.NewAtom(startTypeText(s.FullStart))))
-	}
+	terms = append(terms,
+		keyed("takeover", erlterm.NewAtom(string(a.Takeover))),
+		keyed("start_type", erlterm.NewAtom(startTypeText(a.FullStart))))
 	return erlterm.NewList(terms...)
 }
 

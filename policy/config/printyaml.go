@@ -122,10 +122,8 @@ func (y *yamlPrinter) app(c *Config, a App) {
 	if a.StartPhases != nil {
 		y.line(2, "start_phases", yamlPhases(a.StartPhases))
 	}
-	if s, ok := c.Spec(a.Name); ok {
-		y.line(2, "takeover", string(s.Takeover))
-		y.line(2, "start_type", startTypeText(s.FullStart))
-	}
+	y.line(2, "takeover", string(a.Takeover))
+	y.line(2, "start_type", startTypeText(a.FullStart))
 }
 
 func yamlPhases(phases []policy.Phase) string {

@@ -19,8 +19,10 @@ var ranBy = map[string]string{
 	"examples/nodejs/README.md":   "TestNodeJS in tests/external",
 	"docs/ledger.md":              "TestVerify in tests/integration",
 	"docs/nats-cli.md":            "TestTypedCommands and TestNATSCLI in tests/integration",
+	"docs/messaging.md":           "TestTalk, TestNet and TestRemsh in tests/integration",
 	"docs/conformance.md":         "make conformance by .ci/run; its go test lines are .ci/run's with other flags",
 	"docs/testing.md":             "its make verbs by .ci/run; its go test lines are .ci/run's with other flags",
+	"examples/counter/README.md":  "the example's own test builds and runs it",
 	"examples/embedded/README.md": "the example's own test builds and runs it",
 	"examples/fencing/README.md":  "the example's own test builds it, and runs these lines",
 }

@@ -82,7 +82,7 @@ func TestSubjectsDocumented(t *testing.T) {
 	for _, kind := range constants(t, "bus", "Kind", "") {
 		subjects = append(subjects, "regent.CLUSTER."+kind)
 	}
-	subjects = append(subjects, constants(t, "bus", "", "pingPart")["pingPart"])
+	subjects = append(subjects, constants(t, "bus", "", "pingPart")["pingPart"], constants(t, "bus", "", "messagePart")["messagePart"])
 	mentions(t, protocol, "subject", subjects)
 }
 
@@ -201,7 +201,7 @@ func TestFieldsDocumented(t *testing.T) {
 		for _, f := range loaded(t).in(pkg) {
 			ast.Inspect(f, func(n ast.Node) bool {
 				s, ok := n.(*ast.TypeSpec)
-				if ok && slices.Contains([]string{"nodeJSON", "hostJSON", "appJSON", "slotJSON", "endedJSON", "identityJSON", "beat", "appBeat"}, s.Name.Name) {
+				if ok && slices.Contains([]string{"nodeJSON", "hostJSON", "appJSON", "slotJSON", "endedJSON", "identityJSON", "nameJSON", "beat", "appBeat"}, s.Name.Name) {
 					fields = append(fields, jsonNames(s.Type.(*ast.StructType))...)
 				}
 				return true

@@ -22,7 +22,7 @@ import (
 // pure are the packages that compute and do nothing else: what they return
 // depends on what they are given, and on nothing besides.
 var pure = []string{
-	"policy", "policy/node", "policy/audit", "policy/erlterm", "policy/config",
+	"policy", "policy/node", "policy/audit", "policy/erlterm", "policy/specjson", "policy/config",
 	"manager/machine", "manager/warden/vigil", "manager/status", "bus/wire",
 }
 

@@ -57,14 +57,13 @@ type member struct {
 // plan is what a cluster is made of. The zero value is three nodes with one
 // exclusive app that may run on each, none better than the others.
 type plan struct {
-	nodes   int
-	wired   bool
-	yaml    func(app func(keys string) string) string // configuration; app is the entry of one
-	apps    []string
-	lease   map[int]string          // of single nodes, where they differ
-	unbegun []int                   // nodes that are not booted
-	adjust  func(*member)           // before its directories are used
-	before  func(*cluster, *member) // once, before its first boot
+	nodes  int
+	wired  bool
+	yaml   func(app func(keys string) string) string // configuration; app is the entry of one
+	apps   []string
+	lease  map[int]string          // of single nodes, where they differ
+	adjust func(*member)           // before its directories are used
+	before func(*cluster, *member) // once, before its first boot
 }
 
 const equals = "distributed: [{app: one, timeout: 0s, nodes: [[node1@h1, node2@h2, node3@h3]]}]\n"
@@ -126,12 +125,7 @@ func newCluster(t testing.TB, p plan) *cluster {
 		if p.before != nil {
 			p.before(c, c.nodes[i])
 		}
-		if !slices.Contains(p.unbegun, i) {
-			c.boot(i)
-		}
-	}
-	if len(p.unbegun) > 0 {
-		return c
+		c.boot(i)
 	}
 	c.obs = newObserver(t, c.net.hosts[0], c.urls())
 	c.calm()

@@ -35,7 +35,7 @@ type host struct {
 	init   *exec.Cmd
 	stdin  io.Closer
 	in     *thread
-	cgroup string // of version 2
+	cgroup string // of version 2: what can be frozen, and looked through
 	place  *os.File
 
 	still sync.Mutex // a start and a freeze exclude one another
@@ -124,22 +124,19 @@ func (w *network) newHost(i int, flags uintptr, namespaces ...string) (*host, er
 	if flags&syscall.CLONE_NEWPID == 0 {
 		h.init.Args[1] = "hold"
 	}
-	if root := cgroupRoot(); root != "" {
-		h.cgroup = filepath.Join(root, w.id+"-"+h.name)
-		if err := os.Mkdir(h.cgroup, 0o755); err != nil {
-			return nil, fmt.Errorf("cgroup of %s: %w", h.name, err)
-		}
-		var err error
-		if h.place, err = os.Open(h.cgroup); err != nil {
-			return nil, err
-		}
-		h.init.SysProcAttr.UseCgroupFD, h.init.SysProcAttr.CgroupFD = true, int(h.place.Fd())
+	h.cgroup = filepath.Join(cgroupRoot(), w.id+"-"+h.name)
+	if err := os.Mkdir(h.cgroup, 0o755); err != nil {
+		return nil, fmt.Errorf("cgroup of %s: %w", h.name, err)
 	}
+	var err error
+	if h.place, err = os.Open(h.cgroup); err != nil {
+		return nil, err
+	}
+	h.init.SysProcAttr.UseCgroupFD, h.init.SysProcAttr.CgroupFD = true, int(h.place.Fd())
 	if err := w.boot(h); err != nil {
 		h.close()
 		return nil, fmt.Errorf("host %s: %w", h.name, err)
 	}
-	var err error
 	if h.in, err = newThread(h.init.Process.Pid, namespaces...); err != nil {
 		h.close()
 		return nil, err
@@ -223,19 +220,14 @@ func (h *host) start(cmd *exec.Cmd) (err error) {
 	if h.froze {
 		return fmt.Errorf("start on %s: %w", h.name, errFrozen)
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if h.place != nil {
-		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(h.place.Fd())
-	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, UseCgroupFD: true, CgroupFD: int(h.place.Fd())}
 	h.in.do(func() { err = cmd.Start() })
 	return err
 }
 
 // close ends everything on the host.
 func (h *host) close() {
-	if h.cgroup != "" {
-		_ = h.freeze(false)
-	}
+	_ = h.freeze(false)
 	if h.in != nil {
 		h.in.close()
 	}
@@ -244,10 +236,8 @@ func (h *host) close() {
 		_ = h.init.Process.Kill()
 		_ = h.init.Wait()
 	}
-	if h.place != nil {
-		_ = h.place.Close()
-		removeCgroups(h.cgroup)
-	}
+	_ = h.place.Close()
+	removeCgroups(h.cgroup)
 }
 
 // removeCgroups removes a cgroup and what nodes have made below it, as soon as

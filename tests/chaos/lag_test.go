@@ -75,11 +75,15 @@ func syncOnce(path string) time.Duration {
 }
 
 // since is the worst that was measured from an instant on.
-func (l *lag) since(at trace.Instant) (worst time.Duration) {
+func (l *lag) since(at trace.Instant) time.Duration { return l.between(at, trace.Now()) }
+
+// between is the worst that was measured between two instants, and in the
+// moment after, when it could be measured.
+func (l *lag) between(from, to trace.Instant) (worst time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, one := range l.all {
-		if one.at >= at {
+		if from <= one.at && one.at <= to.Add(time.Second) {
 			worst = max(worst, one.by)
 		}
 	}

@@ -106,7 +106,14 @@ func able() error {
 			return fmt.Errorf("no %s on PATH (packages iproute2 and nftables)", tool)
 		}
 	}
-	return nil
+	if cgroupRoot() == "" {
+		return errors.New("cgroups of version 2 are not mounted")
+	}
+	dir := filepath.Join(cgroupRoot(), cgroupName(os.Getpid())+"try")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return fmt.Errorf("no cgroups of version 2 can be made: %w", err)
+	}
+	return os.Remove(dir)
 }
 
 // patience is for what has to come on any machine; it is no bound of regent's.

@@ -52,10 +52,10 @@ func (r *result) columns() []string {
 	if n := r.ops[0] + r.ops[1] + r.ops[2]; n > 0 {
 		ops = fmt.Sprintf("%d (%d, %d)", n, r.ops[1], r.ops[2])
 	}
-	return []string{r.row.what, fmt.Sprint(r.overlaps), start, nobody, rest, ops}
+	return []string{r.row.what, fmt.Sprint(r.overlaps), start, nobody, rest, ops, fmt.Sprint(r.starts)}
 }
 
-var headings = []string{"fault", "overlaps", "new start after, s", "nobody before it, s", "at rest after, s", "compare-and-sets (refused, unknown)"}
+var headings = []string{"fault", "overlaps", "new start after, s", "nobody before it, s", "at rest after, s", "compare-and-sets (refused, unknown)", "starts"}
 
 func (r *result) String() string {
 	c := r.columns()

@@ -4,7 +4,6 @@ package chaos
 
 import (
 	"math/rand/v2"
-	"syscall"
 	"time"
 
 	"github.com/seed7529eb29/regent/tests/chaos/trace"
@@ -30,8 +29,8 @@ func hostRows() []row {
 		{name: "cut-leader", short: true, what: "the same, its server led the store", do: func(r *run) { r.loses(true, cutOff, r.joined) }},
 		{name: "freeze", short: true, both: true, what: "the owner's host is frozen", do: func(r *run) { r.loses(false, frozen, r.thawed) }},
 		{name: "freeze-leader", both: true, what: "the same, its server led the store", do: func(r *run) { r.loses(true, frozen, r.thawed) }},
-		{name: "power", both: true, what: "the owner's host loses power", do: func(r *run) { r.loses(false, func(r *run, m *member) { r.powerOff(m) }, r.powered) }},
-		{name: "power-leader", both: true, what: "the same, its server led the store", do: func(r *run) { r.loses(true, func(r *run, m *member) { r.powerOff(m) }, r.powered) }},
+		{name: "power", what: "the owner's host loses power", do: func(r *run) { r.loses(false, func(r *run, m *member) { r.powerOff(m) }, r.powered) }},
+		{name: "power-leader", what: "the same, its server led the store", do: func(r *run) { r.loses(true, func(r *run, m *member) { r.powerOff(m) }, r.powered) }},
 	}
 }
 
@@ -92,7 +91,7 @@ func (r *run) thawed(m *member) {
 func (r *run) powerOff(m *member) {
 	r.t.Helper()
 	r.must(r.net.isolate(m.host.i))
-	send(syscall.SIGKILL, m.host.pids()...)
+	m.host.powerOff()
 }
 
 func (r *run) powered(m *member) {

@@ -33,7 +33,7 @@ func processRows() []row {
 		{name: "kill-agent", short: true, what: "kill -9: node", plan: rankedPlan, do: func(r *run) {
 			r.kills(func(m *member) []int { return []int{m.pid()} })
 		}},
-		{name: "kill-all", both: true, what: "kill -9: node, warden and app at once", plan: rankedPlan, do: func(r *run) {
+		{name: "kill-all", what: "kill -9: node, warden and app at once", plan: rankedPlan, do: func(r *run) {
 			r.kills(func(m *member) []int { return append([]int{m.pid(), m.warden()}, pidsOf(r.old)...) })
 		}},
 		{name: "kill-agent-warden", short: true, both: true, what: "kill -9: node and warden at once", plan: rankedPlan, do: func(r *run) {
@@ -61,6 +61,17 @@ func processRows() []row {
 		}},
 		{name: "stop-agent-warden", both: true, what: "SIGSTOP: node and warden", plan: rankedPlan, do: func(r *run) {
 			r.stops(func(m *member) []int { return []int{m.pid(), m.warden()} })
+		}},
+		{name: "late-warden", short: true, both: true, what: "SIGSTOP: node for good, warden until the deadline is over", plan: rankedPlan, do: func(r *run) {
+			warden := 0
+			r.strike(func(m *member) {
+				warden = m.warden()
+				send(syscall.SIGSTOP, m.pid(), warden)
+			})
+			r.moves()
+			send(syscall.SIGCONT, warden)
+			until(r.t, "the warden ends what the kernel did not reach", func() bool { return r.again(r.old).End() != 0 })
+			r.returns()
 		}},
 		{name: "stop-all", both: true, what: "SIGSTOP: node, warden and app", plan: rankedPlan, do: func(r *run) {
 			r.stops(func(m *member) []int { return append([]int{m.pid(), m.warden()}, pidsOf(r.old)...) })

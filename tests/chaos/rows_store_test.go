@@ -53,7 +53,7 @@ func storeRows() []row {
 		{name: "restart", what: "kill -9 of everything; the owner does not come back", plan: rankedPlan, do: func(r *run) {
 			r.strike(func(*member) {
 				for _, m := range r.nodes[1:] {
-					send(syscall.SIGKILL, m.host.pids()...)
+					m.host.powerOff()
 				}
 			})
 			for _, m := range r.nodes[1:] {
@@ -109,7 +109,7 @@ func storeRows() []row {
 			r.strike(func(m *member) { send(syscall.SIGKILL, m.pid()) }) // a new epoch that the copy does not know
 			r.moves()
 			r.returns()
-			send(syscall.SIGKILL, m.host.pids()...)
+			m.host.powerOff()
 			r.must(m.wait(5 * time.Second))
 			r.must(os.RemoveAll(m.data))
 			r.must(os.Rename(copied, m.data))
@@ -121,7 +121,6 @@ func storeRows() []row {
 		}},
 		{name: "bucket", what: "the bucket is deleted", lossy: true, plan: rankedPlan, do: func(r *run) {
 			r.strike(func(*member) { r.must(r.deleteBucket()) })
-			r.healed = r.hitAt
 			until(r.t, "a new bucket with the app's record", func() bool {
 				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 				defer cancel()

@@ -65,7 +65,7 @@ type hit struct {
 func newRun(t testing.TB, rw *row) *run {
 	t.Helper()
 	r := &run{cluster: newCluster(t, rw.plan), row: rw}
-	if !rw.lossy && len(rw.plan.unbegun) == 0 {
+	if !rw.lossy {
 		r.probers = newProbers(t, r.cluster, probeCell)
 	}
 	return r
@@ -216,7 +216,7 @@ func (c *cluster) history() checkers.History {
 	if err := c.obs.fill(ctx); err != nil {
 		c.t.Errorf("read what was missed of the records: %v", err)
 	}
-	h := checkers.History{Modes: map[string]string{}, Instances: c.rec.instances(""), Records: c.obs.all(), Leases: map[string]checkers.Lease{}, Now: trace.Now()}
+	h := checkers.History{Modes: map[string]string{}, Instances: c.rec.instances(""), Records: c.obs.all(), Leases: map[string]checkers.Lease{}, Now: trace.Now(), Lag: c.lag.between}
 	for _, m := range c.nodes[1:] {
 		h.Leases[m.name] = checkers.Lease{Fence: lease.Fence(), Kill: lease.Kill, Late: lease.Late}
 	}

@@ -24,7 +24,7 @@ var soakFaults = map[string]func(*soak, *member){
 	"kill app": func(s *soak, m *member) { send(syscall.SIGKILL, s.appsOn(m)...) },
 	"power": func(s *soak, m *member) {
 		s.cutOff(m)
-		send(syscall.SIGKILL, m.host.pids()...)
+		m.host.powerOff()
 	},
 	"stop node":   func(s *soak, m *member) { s.hit(m, true, false); s.stop(m.pid()) },
 	"stop warden": func(s *soak, m *member) { s.hit(m, false, true); s.stop(m.warden()) },

@@ -324,8 +324,8 @@ func (s *soak) finish() {
 	s.close()
 }
 
-// send is a signal to some processes of a node, whose instances may lose more
-// than is promised for if the node and its warden are both hit within a lease.
+// hit notes that a node or its warden is hit. If both are within a lease nothing
+// is promised of the children of the apps that run there.
 func (s *soak) hit(m *member, agent, warden bool) {
 	h := s.hits[m.name]
 	now := trace.Now()

@@ -100,8 +100,8 @@ func (a *api) expect(verb, body string, code int) {
 	switch {
 	case got != 0:
 		a.check("error.reply", reply.Data)
-	case verb == "status":
-		a.check("status.reply", reply.Data)
+	case verb == "status", verb == "config":
+		a.check(verb+".reply", reply.Data)
 	default:
 		a.check("done.reply", reply.Data)
 	}
@@ -130,14 +130,19 @@ func TestAPI(t *testing.T) {
 	a.expect("stop", `{"app":"myapp"}`, 0)
 	a.expect("stop", `{"app":"myapp"}`, 409)
 	a.expect("stop", `{"app":"myapp","all":true}`, 0) // there is nothing to do
-	a.expect("permit", `{"app":"myapp","permitted":false}`, 0)
+	a.expect("permit", `{"app":"myapp","permitted":false,"persist":true}`, 0)
 	a.expect("permit", `{"app":"nosuchapp","permitted":false}`, 404)
+	a.expect("load", `{"app":"myapp"}`, 0)
+	a.expect("load", `{"app":"nosuchapp"}`, 404)
+	a.expect("config", `{"apps":[{"app":"myapp","timeout_ms":null,"nodes":[["node1@lxw","node2@lxw"]]}]}`, 0)
 	a.expect("status", `{}`, 0)
 	for verb, bodies := range map[string][]string{
 		"start":    {``, `{}`, `nonsense`, `[]`, `"myapp"`, `null`, `{"app":7}`, `{"app":"my app"}`, `{"app":"myapp","typ":"x"}`, `{"app":"myapp","type":"eternal"}`, `{"app":"myapp"} {}`, `{"app":"myapp"`},
 		"stop":     {`{"app":""}`, `{"app":"myapp","all":"yes"}`, `{"all":true}`},
 		"takeover": {`{"type":"permanent"}`, `{"app":"../../etc/passwd"}`},
 		"permit":   {`{"app":"myapp"}`, `{"permitted":true}`, `{"app":"myapp","permitted":"no"}`},
+		"load":     {`{}`, `{"app":"myapp","timeout_ms":-1}`, `{"app":"myapp","nodes":["node1@lxw"]}`},
+		"config":   {`{}`, `{"apps":[]}`, `{"apps":[{"app":"myapp","timeout_ms":0,"nodes":[["node1@lxw"]],"takeover":"always"}]}`},
 		"status":   {`{"verbose":true}`},
 	} {
 		for _, body := range bodies {

@@ -175,16 +175,21 @@ func (m *computer) environ() []string {
 // waits until the status that this machine sees has all these parts.
 func (m *computer) waits(t *testing.T, parts ...string) {
 	t.Helper()
+	var since time.Time // for a second, so that it is so for the next look, too
 	within(t, 60*time.Second, fmt.Sprintf("%s sees %v", m.name, parts), func() bool {
 		cmd := exec.CommandContext(t.Context(), "ip", "netns", "exec", m.ns, regentPath, "status")
 		cmd.Env, cmd.Dir = m.environ(), m.w.dir
 		out, err := cmd.Output()
 		for _, part := range parts {
 			if err != nil || !strings.Contains(string(out), part) {
+				since = time.Time{}
 				return false
 			}
 		}
-		return true
+		if since.IsZero() {
+			since = time.Now()
+		}
+		return time.Since(since) > time.Second
 	})
 }
 

@@ -21,7 +21,7 @@ func (m *host) beginThree(names ...string) (nodes []*process) {
 	return nodes
 }
 
-// TestFirstBootWithoutAVoter: the store has no leader before all voters have
+// TestFirstBootWithoutAVoter (B-23): the store has no leader before all voters have
 // met once. A node that waits for that is up, says for whom it waits, and goes
 // on as soon as they come.
 func TestFirstBootWithoutAVoter(t *testing.T) {
@@ -63,7 +63,7 @@ func (m *host) stranger() *process {
 	return m.begin("node", "--sname", "node3@lxw", "--config", "three.yaml", "--cookie-file", "other-cookie")
 }
 
-// TestOtherCookieAtTheBarrier: who waits for a node with another cookie is told
+// TestOtherCookieAtTheBarrier: who waits for a node with another cookie is told
 // that this is why it does not come.
 func TestOtherCookieAtTheBarrier(t *testing.T) {
 	t.Parallel()
@@ -87,7 +87,7 @@ func TestOtherCookieAtTheBarrier(t *testing.T) {
 	}
 }
 
-// TestOtherCookie: without a barrier the node that everybody refuses ends with
+// TestOtherCookie: without a barrier the node that everybody refuses ends with
 // 4, and the others go on. With the right cookie it is welcome, whatever the
 // wrong one has left in its data directory.
 func TestOtherCookie(t *testing.T) {

@@ -70,7 +70,7 @@ func TestPortTaken(t *testing.T) {
 	}
 }
 
-// TestNameTaken: the data directory, or the port, is in the hands of another
+// TestNameTaken: the data directory, or the port, is in the hands of another
 // process of the same name (S3: a live session is never overwritten).
 func TestNameTaken(t *testing.T) {
 	t.Parallel()
@@ -300,7 +300,7 @@ func (m *host) fullDisk(name string) {
 	_ = f.Close()
 }
 
-// TestUnknownOnCommandLine: an app or a node that nobody knows, and a node that
+// TestUnknownOnCommandLine: an app or a node that nobody knows, and a node that
 // is not there.
 func TestUnknownOnCommandLine(t *testing.T) {
 	t.Parallel()

@@ -178,7 +178,7 @@ func (m *mixed) startFails(t *testing.T) {
 	if !errors.Is(err, manager.ErrStartFailed) || !strings.Contains(err.Error(), "no licence") {
 		t.Errorf("start: %v", err)
 	}
-	if err := n.StartApp(t.Context(), "unheard", ""); !errors.Is(err, manager.ErrUnknownApp) {
+	if err := n.StartApp(t.Context(), "unheard", ""); !errors.Is(err, manager.ErrNotLoaded) {
 		t.Errorf("start of an unknown app: %v", err)
 	}
 	if err := m.nodes["node4"].n.StopApp(t.Context(), "myapp"); !errors.Is(err, manager.ErrNotStarted) {

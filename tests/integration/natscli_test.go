@@ -146,5 +146,5 @@ func (c *cli) requests() {
 		c.t.Errorf("status of node2@lxw: %+v", doc)
 	}
 	c.shows([]string{"req", "regent.default.api.node1=40lxw.start", `{"app":"myapp"}`}, `"code":409,"error":"already started: myapp"`)
-	c.shows([]string{"req", "regent.default.api.node1=40lxw.stop", `{"app":"nosuchapp"}`}, `"code":404,"error":"unknown app: nosuchapp"`)
+	c.shows([]string{"req", "regent.default.api.node1=40lxw.stop", `{"app":"nosuchapp"}`}, `"code":404,"error":"not loaded: unknown app nosuchapp"`)
 }

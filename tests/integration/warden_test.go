@@ -259,7 +259,7 @@ func signal(t *testing.T, sig syscall.Signal, pids ...int) {
 	}
 }
 
-// TestWardenAfterKill: after kill -9 of the agent the app's whole tree is gone
+// TestWardenAfterKill: after kill -9 of the agent the app's whole tree is gone
 // and certified before anybody starts the app elsewhere (S4).
 func TestWardenAfterKill(t *testing.T) {
 	t.Parallel()
@@ -293,7 +293,7 @@ func (g *guarded) certified(node, client string) {
 	g.t.Errorf("no certificate in the history:\n%s%s", r.out, r.errOut)
 }
 
-// TestWardenAfterStop: an agent that stands still is dead by the deadline, with
+// TestWardenAfterStop: an agent that stands still is dead by the deadline, with
 // its app, before anybody else starts it.
 func TestWardenAfterStop(t *testing.T) {
 	t.Parallel()

@@ -100,18 +100,35 @@ func (w *World) clearLeftovers(a *agent) bool {
 }
 
 func (w *World) config(a *agent, nonce policy.Nonce) machine.Config {
+	files := w.files()
 	return machine.Config{
 		Self: a.name, Agent: nonce, Host: a.host.id, PID: int(a.life), Started: uint64(a.life), UID: 1,
-		Lease: a.lease, Apps: w.appConfigs(a), Sync: w.Knobs.Sync, Digest: "same",
+		Lease: a.lease, Apps: w.appConfigs(a), Sync: w.Knobs.Sync, Digest: files.Digest, Specification: files,
 		FirstBoot: w.Knobs.Nodes, Memory: a.disk, Version: "sim",
 		NewID: w.id,
 		Wall:  func() int64 { return int64((w.now + w.round.wall) / time.Millisecond) },
 	}
 }
 
+// files is what the nodes' files say: what was applied last, since whoever
+// applies puts it there too.
+func (w *World) files() *policy.SpecRecord {
+	rec := w.store.register(policy.ConfigKey()).asOf(w.now).Config
+	if rec != nil && rec.Applied {
+		return &policy.SpecRecord{Digest: rec.Digest, Specs: rec.Specs}
+	}
+	rec = &policy.SpecRecord{Digest: "first"}
+	for _, s := range w.Knobs.Specs {
+		rec.Specs = policy.PutSpec(rec.Specs, *s)
+	}
+	return rec
+}
+
 func (w *World) appConfigs(a *agent) []machine.AppConfig {
 	var cs []machine.AppConfig
+	files := w.files()
 	for i, s := range w.Knobs.Specs {
+		s = files.Spec(s.App)
 		k := &w.Knobs.Apps[i]
 		cs = append(cs, machine.AppConfig{
 			App: s.App, Spec: s, Defined: true, Type: k.Type, Restart: k.Restart, Start: w.Knobs.AutoStart[a.index][i],

@@ -62,7 +62,7 @@ func (t *tracer) viewed(w *World, a *agent, v policy.View) {
 		for _, c := range v.Cells {
 			t.line(w, a.name, "", "  %s", cellText(c))
 		}
-	case t.all || v.Cells[0].App != nil || v.Cells[0].Node.State != policy.SessionLive:
+	case t.all || v.Cells[0].Node == nil || v.Cells[0].Node.State != policy.SessionLive:
 		t.line(w, a.name, "view", "%s", cellText(v.Cells[0]))
 	}
 }
@@ -121,6 +121,10 @@ func cellText(c policy.Cell) string {
 		a := c.App
 		return fmt.Sprintf("%s@%d{owner %s %s high %d next %s prev %s want %s first %q pinned %t}", c.Key, c.Rev,
 			slotText(a.Owner), a.Phase, a.High, slotText(a.Next), slotText(a.Prev), a.Want, a.First, a.Pinned)
+	case c.Permit != nil:
+		return fmt.Sprintf("%s@%d%v", c.Key, c.Rev, c.Permit.Nodes)
+	case c.Config != nil:
+		return fmt.Sprintf("%s@%d{%s by %s applied %t}", c.Key, c.Rev, c.Config.Digest, c.Config.Node, c.Config.Applied)
 	}
 	return fmt.Sprintf("%s@%d{}", c.Key, c.Rev)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/seed7529eb29/regent/manager/machine"
+	"github.com/seed7529eb29/regent/policy"
 	"github.com/seed7529eb29/regent/tests/sim/checkers"
 )
 
@@ -45,7 +46,7 @@ func (w *World) randomCommand() {
 	c := w.work
 	a, app := w.agents[c.IntN(len(w.agents))], c.IntN(len(w.Knobs.Specs))
 	cmd := machine.Command{App: w.Knobs.Specs[app].App}
-	switch c.IntN(12) {
+	switch c.IntN(14) {
 	case 0, 1, 2, 3:
 		cmd.Verb = machine.VerbStart
 	case 4:
@@ -58,12 +59,29 @@ func (w *World) randomCommand() {
 	case 8:
 		cmd.Verb = machine.VerbPermit
 	case 9, 10:
-		cmd.Verb, cmd.Permitted = machine.VerbPermit, true
+		cmd.Verb, cmd.Permitted, cmd.Persist = machine.VerbPermit, true, c.IntN(2) == 0
+	case 12, 13:
+		cmd.Verb, cmd.Apply = machine.VerbConfig, w.specification()
 	case 11:
 		w.shutdown(a)
 		return
 	}
 	w.command(a, cmd)
+}
+
+// specification is another one to apply: with Timeouts that are not longer than
+// the first ones, so that the cluster comes to rest as soon.
+func (w *World) specification() *policy.SpecRecord {
+	rec := &policy.SpecRecord{}
+	for _, s := range w.Knobs.Specs {
+		other := *s
+		if other.Timeout > 0 {
+			other.Timeout = policy.Timeout(w.work.upTo(time.Duration(other.Timeout)))
+		}
+		rec.Specs = policy.PutSpec(rec.Specs, other)
+	}
+	rec.Digest = policy.Digest("sim", nil, rec.Specs)
+	return rec
 }
 
 func (w *World) shutdown(a *agent) {

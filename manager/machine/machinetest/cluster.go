@@ -24,6 +24,7 @@ type cluster struct {
 	sync  machine.Sync
 	conf  func(*machine.Config)
 	apps  []machine.AppConfig // instead of the one of spec
+	keeps bool                // the specification stands in the bucket
 
 	cells    map[policy.Key]policy.Cell
 	rev      policy.Revision
@@ -52,9 +53,12 @@ type testNode struct {
 	exit   *machine.Exit
 	calls  int
 	hidden bool
-	denied bool // without permission at first
+	denied bool          // without permission at first
+	sync   *machine.Sync // its own barrier; nil: the cluster's
+	files  []policy.Spec // what its files say from its next boot on; nil: as the others'
 
 	cut       bool         // hears and reaches nobody, store included
+	deaf      bool         // hears no heartbeat and no change of the bucket
 	unknown   int          // so many writes are applied and not answered
 	lose      int          // so many writes are lost and not answered
 	failStart int          // so many starts fail
@@ -129,6 +133,13 @@ func (n *testNode) boot() {
 	for _, o := range c.nodes {
 		cfg.FirstBoot = append(cfg.FirstBoot, o.name)
 	}
+	if n.sync != nil {
+		cfg.Sync = *n.sync
+	}
+	if c.keeps {
+		cfg.Specification = n.specification()
+		cfg.Digest = cfg.Specification.Digest
+	}
 	if c.conf != nil {
 		c.conf(&cfg)
 	}
@@ -145,8 +156,28 @@ func (n *testNode) apps() []machine.AppConfig {
 	}
 	for i := range apps {
 		apps[i].Denied = n.denied
+		for _, s := range n.files {
+			if s.App == apps[i].App {
+				apps[i].Spec = new(s)
+			}
+		}
 	}
 	return apps
+}
+
+// specification is what its files say.
+func (n *testNode) specification() *policy.SpecRecord {
+	var specs []policy.Spec
+	for _, a := range n.apps() {
+		if a.Spec != nil {
+			specs = policy.PutSpec(specs, *a.Spec)
+		}
+	}
+	return n.c.applied(specs)
+}
+
+func (c *cluster) applied(specs []policy.Spec) *policy.SpecRecord {
+	return &policy.SpecRecord{Digest: policy.Digest("c", nil, specs), Specs: specs}
 }
 
 func (n *testNode) snapshot() {
@@ -236,7 +267,7 @@ func (n *testNode) perform(a machine.Action) {
 		n.stopRun(a.Run, 0, false)
 	case machine.SendBeat:
 		for _, o := range c.nodes {
-			if o != n && o.m != nil && !o.cut && !n.cut {
+			if o != n && o.m != nil && !o.cut && !o.deaf && !n.cut {
 				o.later(machine.Heard(a))
 			}
 		}
@@ -316,7 +347,7 @@ func (c *cluster) put(cell policy.Cell) {
 	cell.Rev = c.rev
 	c.cells[cell.Key] = cell
 	for _, o := range c.nodes {
-		if o.m != nil && !o.cut {
+		if o.m != nil && !o.cut && !o.deaf {
 			o.later(machine.Viewed{View: policy.View{Identity: c.identity, Seq: c.rev, Cells: []policy.Cell{cell}}})
 		}
 	}
@@ -518,7 +549,10 @@ func (n *testNode) call(cmd machine.Command) {
 	if cmd.Verb == machine.VerbPermit {
 		what = fmt.Sprintf("permit %t", cmd.Permitted)
 	}
-	if len(n.c.apps) > 1 {
+	if cmd.Persist {
+		what += " persist"
+	}
+	if len(n.c.apps) > 1 && cmd.App != "" {
 		what += " " + string(cmd.App)
 	}
 	n.c.tell("%s call %d: %s", n.name.Base(), cmd.ID, what)

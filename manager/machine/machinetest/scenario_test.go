@@ -67,6 +67,8 @@ func scenarioCluster(t *testing.T, d *datadriven.TestData) *cluster {
 			c.sync = machine.Sync{Mandatory: names, Timeout: policy.Timeout(duration(t, v)), Defined: true}
 		case "classic":
 			c.spec.FullStart = false
+		case "keeps":
+			c.keeps = true
 		default:
 			t.Fatalf("unknown argument %s", arg.Key)
 		}
@@ -86,14 +88,7 @@ func scenarioApp(t *testing.T, c *cluster, d *datadriven.TestData) {
 		case "name":
 			a.App = policy.App(v)
 		case "groups":
-			spec.Groups = nil
-			for _, g := range arg.Vals {
-				var group []node.Name
-				for n := range strings.SplitSeq(g, "+") {
-					group = append(group, node.Name(n+"@h"))
-				}
-				spec.Groups = append(spec.Groups, group)
-			}
+			spec.Groups = groupsOf(arg.Vals)
 		case "timeout":
 			spec.Timeout = policy.Timeout(duration(t, v))
 		case "count":
@@ -118,6 +113,57 @@ func scenarioApp(t *testing.T, c *cluster, d *datadriven.TestData) {
 		}
 		c.apps = append(c.apps, one)
 	}
+}
+
+// scenarioBarrier gives nodes sync lists of their own, from their next boot on.
+func scenarioBarrier(t *testing.T, c *cluster, d *datadriven.TestData) {
+	var s machine.Sync
+	var on []*testNode
+	names := func(vals []string) (list []node.Name) {
+		for _, v := range vals {
+			list = append(list, node.Name(v+"@h"))
+		}
+		return list
+	}
+	for _, arg := range d.CmdArgs {
+		switch arg.Key {
+		case "mandatory":
+			s.Mandatory = names(arg.Vals)
+		case "optional":
+			s.Optional = names(arg.Vals)
+		case "timeout":
+			s.Timeout, s.Defined = policy.Timeout(duration(t, arg.Vals[0])), true
+		case "infinity":
+			s.Timeout, s.Defined = policy.Infinite, true
+		default:
+			on = append(on, c.node(arg.Key))
+		}
+	}
+	for _, n := range on {
+		n.sync = &s
+	}
+}
+
+// typeIn finds a restart type among the words of a command.
+func typeIn(words []string) policy.RestartType {
+	for _, w := range words {
+		if t, err := policy.ParseRestartType(w); err == nil {
+			return t
+		}
+	}
+	return ""
+}
+
+// groupsOf reads a list in priority order, equals joined by +.
+func groupsOf(vals []string) (groups [][]node.Name) {
+	for _, g := range vals {
+		var group []node.Name
+		for n := range strings.SplitSeq(g, "+") {
+			group = append(group, node.Name(n+"@h"))
+		}
+		groups = append(groups, group)
+	}
+	return groups
 }
 
 func duration(t *testing.T, s string) time.Duration {
@@ -158,6 +204,13 @@ func scenarioStep(t *testing.T, c *cluster, d *datadriven.TestData) {
 	case "mute":
 		c.muted = true
 		return
+	case "barrier":
+		scenarioBarrier(t, c, d)
+		return
+	case "files", "apply", "load", "damage":
+		scenarioSpec(t, c, d)
+		c.settle()
+		return
 	}
 	for _, n := range on {
 		scenarioVerb(t, n, d.Cmd, apps, rest)
@@ -182,12 +235,16 @@ func scenarioVerb(t *testing.T, n *testNode, verb string, apps []policy.App, res
 		n.step(machine.Command{Verb: machine.VerbShutdown})
 	case "start", "stop", "takeover", "permit":
 		for _, a := range n.named(apps) {
-			n.call(machine.Command{Verb: machine.Verb(verb), App: a, All: has("all"), Permitted: has("true")})
+			n.call(machine.Command{Verb: machine.Verb(verb), App: a, All: has("all"), Permitted: has("true"), Persist: has("persist"), Type: typeIn(rest)})
 		}
 	case "crash":
 		for _, a := range n.named(apps) {
 			n.crash(a, has("normal"))
 		}
+	case "deaf":
+		n.deaf = true
+	case "wipe":
+		n.memory = machine.Memory{}
 	case "hidden":
 		n.hidden = true
 	case "denied":
@@ -204,6 +261,50 @@ func scenarioVerb(t *testing.T, n *testNode, verb string, apps []policy.App, res
 		n.lose = 1
 	default:
 		t.Fatalf("unknown verb %s", verb)
+	}
+}
+
+// scenarioSpec is about specifications: files is what nodes find at their next
+// boot, apply and load are commands, damage spoils what the bucket has. An app
+// that is not described further has the one of the cluster; out leaves it out.
+func scenarioSpec(t *testing.T, c *cluster, d *datadriven.TestData) {
+	spec := c.spec
+	var on []*testNode
+	specs := []policy.Spec{}
+	out := false
+	for _, arg := range d.CmdArgs {
+		v := strings.Join(arg.Vals, "")
+		switch arg.Key {
+		case "app":
+			spec.App = policy.App(v)
+		case "groups":
+			spec.Groups = groupsOf(arg.Vals)
+		case "timeout":
+			spec.Timeout = policy.Timeout(duration(t, v))
+		case "takeover":
+			spec.Takeover = policy.TakeoverMode(v)
+		case "out":
+			out = true
+		default:
+			on = append(on, c.node(arg.Key))
+		}
+	}
+	if !out {
+		specs = append(specs, spec)
+	}
+	if d.Cmd == "damage" {
+		c.rev++
+		c.put(policy.Cell{Key: policy.ConfigKey(), Damaged: "garbage"})
+	}
+	for _, n := range on {
+		switch d.Cmd {
+		case "files":
+			n.files = specs
+		case "apply":
+			n.call(machine.Command{Verb: machine.VerbConfig, Apply: c.applied(specs), Detail: "applied"})
+		case "load":
+			n.call(machine.Command{Verb: machine.VerbLoad, App: spec.App, Spec: &spec})
+		}
 	}
 }
 
@@ -275,8 +376,11 @@ func whyLine(a machine.AppStatus) string {
 	parts := []string{fmt.Sprintf("%s %s:", a.Name, a.Cause)}
 	for _, v := range a.Verdicts {
 		parts = append(parts, v.Node.Base(), string(v.Standing))
-		if v.Error != "" {
+		switch {
+		case v.Error != "":
 			parts = append(parts, "("+v.Error+")")
+		case v.Standing == machine.StandingWeight:
+			parts = append(parts, fmt.Sprintf("(%d)", v.Weight))
 		}
 	}
 	return strings.Join(parts, " ")

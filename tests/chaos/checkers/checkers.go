@@ -39,6 +39,11 @@ type History struct {
 	Leases    map[string]Lease  // by node
 	Now       trace.Instant     // end of the history
 
+	// Lag is how long the machine itself stood still at some time between two
+	// instants; nil: never. That processes end within Kill is an assumption
+	// about a machine which does not.
+	Lag func(from, to trace.Instant) time.Duration
+
 	// Leaders says which instances are judged by the process alone that the
 	// node executed; nil: none. Of what that one has started nothing is
 	// promised where node and warden are lost together; Orphans lists it.

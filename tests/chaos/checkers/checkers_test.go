@@ -140,6 +140,25 @@ func TestLeadersAlone(t *testing.T) {
 	}
 }
 
+// TestLagExcusesALateEndAlone: a machine that stood still is an excuse for the
+// fence, as far as it goes, and none for two at once.
+func TestLagExcusesALateEndAlone(t *testing.T) {
+	h := sound()
+	h.Instances[0].Procs[0].End = second(7.05)
+	h.Lag = func(from, to trace.Instant) time.Duration { return 100 * time.Millisecond }
+	if all := h.Check(); len(all) > 0 {
+		t.Error(all)
+	}
+	h.Instances[0].Procs[0].End = second(7.2)
+	rules := map[string]bool{}
+	for _, v := range h.Check() {
+		rules[v.Rule] = true
+	}
+	if !rules["I1"] || !rules["I4"] {
+		t.Error(rules)
+	}
+}
+
 func TestUnsettledIsNoticed(t *testing.T) {
 	for name, c := range map[string]struct {
 		rule  string

@@ -22,7 +22,11 @@ func (h *History) Fences() (all []Violation) {
 			all = append(all, broken("I4", "%s: session %s was never stored", in, in.Session))
 			continue
 		}
-		if late := h.end(in).Sub(at) - l.Fence - l.Kill - l.Late; late > 0 {
+		late := h.end(in).Sub(at) - l.Fence - l.Kill - l.Late
+		if h.Lag != nil && late > 0 {
+			late -= h.Lag(at, h.end(in))
+		}
+		if late > 0 {
 			all = append(all, broken("I4", "%s was there %v after its session's last right to be", in, late))
 		}
 	}

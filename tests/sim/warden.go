@@ -130,7 +130,7 @@ func (w *World) armWarden(a *agent) {
 	a.armed = a.doom
 	at, last := a.doom, a.doom
 	if at != 0 {
-		at = at.Add(-a.lease.Late / 2)
+		at, last = at.Add(-a.lease.Late/2), last.Add(a.lease.TTL) // one that is late is left to its work
 	}
 	w.tellWarden(wd, func() {
 		wd.vigil.Arm(time.Duration(at))
@@ -158,7 +158,7 @@ func (w *World) setAlarm(wd *warden, at machine.Instant) {
 			case wd.vigil.Passed(time.Duration(now)):
 				w.avenge(wd)
 			case wd.last != 0:
-				w.setAlarm(wd, wd.last.Add(-wd.agent.lease.Late/2))
+				w.setAlarm(wd, wd.last.Add(-wd.agent.lease.TTL-wd.agent.lease.Late/2))
 			}
 		})
 	})
@@ -422,7 +422,7 @@ func (w *World) resume(wd *warden) {
 	}
 	if at := wd.last; at != 0 {
 		wd.alarmAt = 0
-		w.setAlarm(wd, at.Add(-wd.agent.lease.Late/2))
+		w.setAlarm(wd, at.Add(-wd.agent.lease.TTL-wd.agent.lease.Late/2))
 	}
 }
 

@@ -2,6 +2,7 @@ package vigil
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -66,12 +67,7 @@ func TestVerdicts(t *testing.T) {
 			v.all = !tt.untold
 			v.Begin(0)
 			targets, got := v.Look(tt.at, tt.agentGone, func(g int) bool {
-				for _, o := range tt.gone {
-					if o == g {
-						return true
-					}
-				}
-				return false
+				return slices.Contains(tt.gone, g)
 			})
 			if got != tt.want || len(targets) != tt.targets {
 				t.Errorf("verdict %d, targets %v; want %d, %d", got, targets, tt.want, tt.targets)

@@ -68,8 +68,13 @@ func (in *instance) name() string {
 func (c *Checker) claimSent(l Life, op machine.Op, req machine.RequestID, w *policy.Write) {
 	a, rec := &c.lives[l], w.Cell.App
 	switch op {
-	case machine.OpClaim, machine.OpReassert, machine.OpRecreate:
+	case machine.OpClaim, machine.OpRecreate:
 		c.claims(a, rec.App, req, rec.Owner, false)
+	case machine.OpReassert:
+		going := slices.ContainsFunc(a.rights, func(r right) bool { return r.app == rec.App && r.latest && r.started && !r.givenUp })
+		if r := c.claims(a, rec.App, req, rec.Owner, false); r != nil {
+			r.started = going // what runs goes on by it: the next start is one in place
+		}
 	case machine.OpReserve:
 		c.claims(a, rec.App, req, rec.Next, true)
 	case machine.OpRelease, machine.OpClearNext, machine.OpClearPrev:
@@ -81,11 +86,12 @@ func (c *Checker) claimSent(l Life, op machine.Op, req machine.RequestID, w *pol
 	}
 }
 
-func (c *Checker) claims(a *agent, app policy.App, req machine.RequestID, s policy.Slot, reserved bool) {
+// claims returns the new right; nil: it is an old one.
+func (c *Checker) claims(a *agent, app policy.App, req machine.RequestID, s policy.Slot, reserved bool) *right {
 	for i := range a.rights {
 		r := &a.rights[i]
 		if r.app == app && r.epoch == s.Epoch && r.nonce == s.Nonce {
-			return // a repeat
+			return nil // a repeat
 		}
 	}
 	if len(a.rights) >= rightsMax*(1+len(c.apps)) {
@@ -97,6 +103,7 @@ func (c *Checker) claims(a *agent, app policy.App, req machine.RequestID, s poli
 		}
 	}
 	a.rights = append(a.rights, right{app: app, req: req, session: s.Session, epoch: s.Epoch, nonce: s.Nonce, latest: true, reserved: reserved})
+	return &a.rights[len(a.rights)-1]
 }
 
 func (c *Checker) learnRight(l Life, rec *policy.AppRecord) {

@@ -127,7 +127,11 @@ func proxy(t *testing.T, servers []*server.Server, change func(verb string, answ
 	nc := connect(t, servers)
 	_, err := nc.Subscribe("FAKE.>", func(m *nats.Msg) {
 		verb := strings.TrimPrefix(m.Subject, "FAKE.")
-		answer, err := nc.Request("$JS.API."+verb, m.Data, patience)
+		request := &nats.Msg{Subject: "$JS.API." + verb, Data: m.Data, Header: m.Header}
+		if strings.HasPrefix(verb, "$KV.") { // a write, as in another domain
+			request.Subject = verb
+		}
+		answer, err := nc.RequestMsg(request, patience)
 		if err != nil {
 			return // the store runs into its timeout
 		}

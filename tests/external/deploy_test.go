@@ -75,7 +75,11 @@ func (w *world) runsAt(name string, login ...string) {
 	w.t.Helper()
 	within(w.t, 40*time.Second, "the app runs at "+name, func() bool {
 		out, _, code := w.run(append([]string{"status"}, login...)...)
-		return code == 0 && strings.Contains(out, "myapp  running  "+name) && strings.Count(out, "  up  ") == len(w.names)
+		if code != 0 || !strings.Contains(out, "myapp  running  "+name) || strings.Count(out, "  up  ") != len(w.names) {
+			return false
+		}
+		doc, _, code := w.run(append([]string{"status", "--json"}, login...)...)
+		return code == 0 && strings.Contains(doc, `"started_on":["`+strings.Join(w.names, `@lxw","`)+`@lxw"]`)
 	})
 }
 

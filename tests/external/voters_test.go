@@ -245,6 +245,7 @@ func TestVoterReplaced(t *testing.T) {
 	v.boot(three)
 	v.healthy("node1", 3, three...)
 	v.must("start", app, "--all", "--server", v.tls("node1"))
+	v.restarted(v.tls("node1"), 0)
 	first := v.starts()
 	v.nodes["node3"].kill()
 	v.remove(v.data("node3"))

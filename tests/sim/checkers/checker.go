@@ -198,6 +198,9 @@ func (c *Checker) Recreated() {
 func (c *Checker) nodeApplied(by Life, now *policy.SessionRecord) {
 	was, existed := c.nodes[now.Node]
 	c.nodes[now.Node] = *now
+	if existed && now.State == policy.SessionLive && was.State == policy.SessionLive && now.Session == was.Session {
+		c.renewed(now.Session)
+	}
 	switch {
 	case !existed:
 	case was.State == policy.SessionLive && now.Session != was.Session:

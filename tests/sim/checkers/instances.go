@@ -350,6 +350,21 @@ func (c *Checker) SetBack(cells []policy.Cell) {
 	}
 }
 
+// renewed: the store has a session again that was set back, and so what runs by
+// claims that it has, too, is as good as before.
+func (c *Checker) renewed(id policy.Session) {
+	s := c.sessions[id]
+	if s == nil || !s.shaken {
+		return
+	}
+	s.shaken = false
+	for i := range c.instances {
+		if in := &c.instances[i]; in.session == id && c.apps[in.app].holds(id, in.epoch) {
+			in.shaken = false
+		}
+	}
+}
+
 func (a *app) holds(s policy.Session, e policy.Epoch) bool {
 	for _, slot := range []policy.Slot{a.record.Owner, a.record.Next, a.record.Prev} {
 		if slot.Session == s && (slot.Epoch == e || slot.Epoch == 0) {

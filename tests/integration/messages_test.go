@@ -149,9 +149,10 @@ func TestProcessesOfRealNodes(t *testing.T) {
 		if err != nil || epoch != 1 {
 			t.Errorf("epoch %d, %v", epoch, err)
 		}
-		if got, err := s[1].WhereisGlobal(ctx, "boss"); err != nil || got != self.PID() {
-			t.Errorf("whereis: %v, %v", got, err)
-		}
+		c.eventually("node2, once it has opened the bucket, knows who has the name", func() bool {
+			got, err := s[1].WhereisGlobal(ctx, "boss")
+			return err == nil && got == self.PID()
+		})
 		for i, s := range s {
 			if _, err := s.Spawn(ctx, all[i], "member", nil); err != nil {
 				return err

@@ -203,6 +203,10 @@ func (c *Checker) nodeApplied(by Life, now *policy.SessionRecord) {
 	}
 	switch {
 	case !existed:
+	case was.State == policy.SessionLive && now.Session != was.Session && c.sessions[now.Session] != nil && c.sessions[now.Session].shaken:
+		// A renewal from before the store was set back has found its revision given
+		// again, to another life. That one notices when it renews.
+		c.shake(was.Session)
 	case was.State == policy.SessionLive && now.Session != was.Session:
 		c.replaced(&was, now)
 	case was.State == policy.SessionLive && now.State != policy.SessionLive:

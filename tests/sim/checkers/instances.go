@@ -333,7 +333,7 @@ func (c *Checker) SetBack(cells []policy.Cell) {
 		}
 		now := c.nodes[l.node]
 		s.shaken = s.shaken || now.Session != id || now.Seq != was[l.node].Seq || now.State != was[l.node].State
-		s.until = c.clock(s.life).Add(2*l.lease.Fence() + l.lease.Renew + l.lease.Late + l.lease.Kill)
+		s.until = c.noticed(s.life)
 	}
 	for i := range c.lives {
 		for j := range c.lives[i].rights {
@@ -344,6 +344,27 @@ func (c *Checker) SetBack(cells []policy.Cell) {
 	for i := range c.instances {
 		in := &c.instances[i]
 		if s := c.sessions[in.session]; s != nil && !in.shaken && (s.shaken || !c.apps[in.app].holds(in.session, in.epoch)) {
+			in.shaken, in.until = true, s.until
+			c.apps[in.app].breaks("the store was set back behind an instance")
+		}
+	}
+}
+
+// noticed is by when a life knows, at the latest, that its session is no more.
+func (c *Checker) noticed(l Life) machine.Instant {
+	lease := c.lives[l].lease
+	return c.clock(l).Add(2*lease.Fence() + lease.Renew + lease.Late + lease.Kill)
+}
+
+// shake: the store no longer has a session, which its node can't know yet.
+func (c *Checker) shake(id policy.Session) {
+	s := c.sessions[id]
+	if s == nil {
+		return
+	}
+	s.shaken, s.until = true, c.noticed(s.life)
+	for i := range c.instances {
+		if in := &c.instances[i]; in.session == id {
 			in.shaken, in.until = true, s.until
 			c.apps[in.app].breaks("the store was set back behind an instance")
 		}

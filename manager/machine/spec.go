@@ -44,6 +44,11 @@ func (s *spec) forget(m *Machine) {
 	if s.adopted > 0 {
 		s.adopted = 1 // settled once, and written anew where it was lost
 	}
+	for _, c := range m.calls {
+		if c.spec != nil && c.spec.by > 0 {
+			c.spec.by = 1 // revisions begin again: whoever goes by it will say so by a new one
+		}
+	}
 }
 
 // record is the newest readable value of the cell; nil: there is none.

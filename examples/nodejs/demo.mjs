@@ -18,10 +18,10 @@ const followed = (async () => {
 
 try {
   await Promise.all([node, other].map((n) => regent.start(app, n)));
-  console.log(`started: ${(await where()).node}`);
+  console.log(`started: ${(await where(node)).node}`);
   await regent.takeover(app, other);
   await followed;
-  const { node: runs, epoch } = await where();
+  const { node: runs, epoch } = await where(other); // the node that was asked knows; others hear of it
   console.log(`taken over: ${runs}, epoch ${epoch}`);
   await regent.start(app, node).catch((e) => {
     if (!(e instanceof Refusal)) throw e;
@@ -31,6 +31,6 @@ try {
   await regent.close();
 }
 
-async function where() {
-  return (await regent.status(node)).apps.find((a) => a.name === app);
+async function where(at) {
+  return (await regent.status(at)).apps.find((a) => a.name === app);
 }

@@ -29,7 +29,7 @@ func (p *prover) Prove(rec policy.SessionRecord) bool {
 		p.debug(rec, err)
 		return false
 	}
-	if _, err := samehost.KillLeftovers(rec, p.late(rec.Agent)); err != nil && !errors.Is(err, samehost.ErrNoProof) {
+	if _, err := samehost.KillLeftovers(rec, p.mercy(rec.Agent)); err != nil && !errors.Is(err, samehost.ErrNoProof) {
 		p.log.Warn("end leftovers", "node", string(rec.Node), "err", err)
 	}
 	gone, err := samehost.Prove(rec)
@@ -46,8 +46,10 @@ func (p *prover) debug(rec policy.SessionRecord, err error) {
 // lives bounds how many are remembered: a node asks about few at a time.
 const lives = 1000
 
-// late reports whether the warden of this dead agent has had its time.
-func (p *prover) late(agent policy.Nonce) bool {
+// mercy is for the warden of this dead agent. It takes ten milliseconds; the
+// next look comes after fifty. Then it may stand still, as its agent did, with
+// a lease that is over in two hundred: the groups don't wait.
+func (p *prover) mercy(agent policy.Nonce) samehost.Mercy {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	first, known := p.dead[agent]
@@ -56,7 +58,10 @@ func (p *prover) late(agent policy.Nonce) bool {
 			clear(p.dead)
 		}
 		p.dead[agent] = time.Now()
-		return false
+		return samehost.LeaveToWarden
 	}
-	return time.Since(first) > p.patience
+	if time.Since(first) > p.patience {
+		return samehost.SpareNobody
+	}
+	return samehost.SpareWarden
 }

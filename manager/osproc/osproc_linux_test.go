@@ -434,7 +434,7 @@ func TestLeftoversOfAKilledAgentAreFoundByTheList(t *testing.T) {
 	if proved, err := samehost.Prove(rec); proved || err != nil {
 		t.Errorf("proof beside a living grandchild: %t, %v", proved, err)
 	}
-	if n, err := samehost.KillLeftovers(rec, true); n != 1 || err != nil {
+	if n, err := samehost.KillLeftovers(rec, samehost.SpareNobody); n != 1 || err != nil {
 		t.Errorf("KillLeftovers: %d, %v", n, err)
 	}
 	eventually(t, "proof", func() bool { proved, err := samehost.Prove(rec); return proved && err == nil })

@@ -21,6 +21,16 @@ type Group struct {
 	Cgroup    Cgroup // holds all that the group ever started; empty: none does
 }
 
+// Mercy is what KillLeftovers leaves to the warden of a dead agent.
+type Mercy int
+
+// Mercies, in the order of a host's patience.
+const (
+	LeaveToWarden Mercy = iota // everything, as long as it is there
+	SpareWarden                // its own life: it may be standing still, and groups may not wait for it
+	SpareNobody                // nothing: it is killed, too
+)
+
 // Cgroup is the directory of a cgroup of version 2 in which nothing is but one
 // group and what has left that group for a process session of its own.
 type Cgroup string

@@ -46,19 +46,22 @@ func AgentGone(rec policy.SessionRecord) (bool, error) {
 // KillLeftovers sends SIGKILL to the process groups that a dead agent left
 // behind, and returns how many living processes they had. It kills nothing
 // while the agent lives, and nothing that it can't recognize; an error says so.
-// Whether they are gone is for Prove to say. As long as the agent's warden is
-// there, which is at the same work and quicker, nothing is killed, unless it is
-// said to be late: then it is killed, too.
-func KillLeftovers(rec policy.SessionRecord, wardenLate bool) (killed int, err error) {
+// Whether they are gone is for Prove to say. The agent's warden is at the same
+// work, and quicker, as long as it is there and executes: mercy says what it is
+// left to.
+func KillLeftovers(rec policy.SessionRecord, mercy Mercy) (killed int, err error) {
 	groups, _, err := leftBehind(rec)
 	if err != nil {
 		return 0, err
 	}
-	if !wardenLate && watched(groups) {
+	if mercy == LeaveToWarden && watched(groups) {
 		return 0, nil
 	}
 	var errs []error
 	for _, g := range groups {
+		if g.App == "" && mercy != SpareNobody {
+			continue
+		}
 		n, err := g.Kill(rec.Session)
 		killed += n
 		errs = append(errs, err)

@@ -175,7 +175,7 @@ func expectProof(t *testing.T, rec policy.SessionRecord, want bool) {
 func TestProofNeedsAgentAndGroupsGone(t *testing.T) {
 	l := newLife(t, "exec sleep 1000")
 	expectProof(t, l.SessionRecord, false)
-	if n, err := KillLeftovers(l.SessionRecord, true); n != 0 || err != nil {
+	if n, err := KillLeftovers(l.SessionRecord, SpareNobody); n != 0 || err != nil {
 		t.Errorf("KillLeftovers beside a living agent: %d, %v", n, err)
 	}
 	l.kill(t)
@@ -183,13 +183,13 @@ func TestProofNeedsAgentAndGroupsGone(t *testing.T) {
 	if alive, err := l.group.Alive(); !alive || err != nil {
 		t.Fatalf("group: alive %t, %v", alive, err)
 	}
-	if n, err := KillLeftovers(l.SessionRecord, true); n != 1 || err != nil {
+	if n, err := KillLeftovers(l.SessionRecord, SpareNobody); n != 1 || err != nil {
 		t.Errorf("KillLeftovers: %d, %v", n, err)
 	}
 	eventually(t, "proof, the agent being a zombie", func() bool { gone, err := Prove(l.SessionRecord); return gone && err == nil })
 	_ = l.cmd.Wait()
 	expectProof(t, l.SessionRecord, true)
-	if n, err := KillLeftovers(l.SessionRecord, true); n != 0 || err != nil {
+	if n, err := KillLeftovers(l.SessionRecord, SpareNobody); n != 0 || err != nil {
 		t.Errorf("KillLeftovers with nothing left: %d, %v", n, err)
 	}
 }
@@ -198,7 +198,7 @@ func TestOrphansOfADeadLeaderAreKnownByTheirSession(t *testing.T) {
 	l := newLife(t, "sleep 1000 &", "REGENT_SESSION="+session)
 	l.kill(t)
 	expectProof(t, l.SessionRecord, false)
-	if n, err := KillLeftovers(l.SessionRecord, true); n != 1 || err != nil {
+	if n, err := KillLeftovers(l.SessionRecord, SpareNobody); n != 1 || err != nil {
 		t.Errorf("KillLeftovers: %d, %v", n, err)
 	}
 	eventually(t, "proof", func() bool { gone, err := Prove(l.SessionRecord); return gone && err == nil })
@@ -207,7 +207,7 @@ func TestOrphansOfADeadLeaderAreKnownByTheirSession(t *testing.T) {
 func TestUnrecognizedMembersAreNeitherKilledNorGone(t *testing.T) {
 	l := newLife(t, "sleep 1000 &", "REGENT_SESSION=another")
 	l.kill(t)
-	if n, err := KillLeftovers(l.SessionRecord, true); n != 0 || !errors.Is(err, ErrNoProof) {
+	if n, err := KillLeftovers(l.SessionRecord, SpareNobody); n != 0 || !errors.Is(err, ErrNoProof) {
 		t.Errorf("KillLeftovers: %d, %v", n, err)
 	}
 	expectProof(t, l.SessionRecord, false)
@@ -286,7 +286,7 @@ func TestNoProof(t *testing.T) {
 		if gone, err := Prove(rec); gone || !errors.Is(err, ErrNoProof) {
 			t.Errorf("%s: Prove: %t, %v", name, gone, err)
 		}
-		if n, err := KillLeftovers(rec, true); n != 0 || !errors.Is(err, ErrNoProof) {
+		if n, err := KillLeftovers(rec, SpareNobody); n != 0 || !errors.Is(err, ErrNoProof) {
 			t.Errorf("%s: KillLeftovers: %d, %v", name, n, err)
 		}
 	}

@@ -26,7 +26,7 @@ func Prove(policy.SessionRecord) (gone bool, err error) { return false, noProof(
 func AgentGone(policy.SessionRecord) (bool, error) { return false, noProof() }
 
 // KillLeftovers kills nothing on this system.
-func KillLeftovers(policy.SessionRecord, bool) (killed int, err error) { return 0, noProof() }
+func KillLeftovers(policy.SessionRecord, Mercy) (killed int, err error) { return 0, noProof() }
 
 // EndFormer ends nothing on this system.
 func EndFormer(string, string, time.Duration) (killed int, err error) { return 0, noProof() }

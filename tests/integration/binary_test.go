@@ -78,6 +78,9 @@ type host struct {
 
 func newHost(t *testing.T) *host {
 	t.Helper()
+	if raceDetector {
+		t.Skip("SKIPPED: the nodes are processes, which have no race detector")
+	}
 	m := &host{t: t, dir: t.TempDir(), path: program(t)}
 	m.env = append(withoutOurs(os.Environ()), "HOME="+m.dir, "XDG_STATE_HOME="+m.file("state"),
 		"XDG_RUNTIME_DIR="+m.file("run"), "XDG_CONFIG_HOME="+m.file("config"), "REGENT_COOKIE_FILE="+m.file("cookie"))

@@ -1,0 +1,6 @@
+//go:build race
+
+package integration
+
+// raceDetector is in this program, and not in those that it starts.
+const raceDetector = true

@@ -128,6 +128,20 @@ func TestNoAlarmForOverlap(t *testing.T) {
 	r.wantAlarms(1)
 }
 
+// The instance of a reservation that was cleared may be heard of yet.
+func TestNoAlarmForAReservationThatCameToNothing(t *testing.T) {
+	r := newRig(t, overlap)
+	reserver, owner := r.standby(n1), r.standby(n3)
+	rec := ownedBy(owner, 5)
+	rec.High = 6
+	r.put(rec)
+	r.pass(time.Second)
+	for _, proof := range proofs {
+		reserver.runs(6, func(b *Beat) { proof(r, b) })
+	}
+	r.wantAlarms(0)
+}
+
 func TestAlarmEpochGivenTwice(t *testing.T) {
 	r, _, before := rivals(t)
 	rec := ownedBy(before, 5)

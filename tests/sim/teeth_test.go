@@ -280,9 +280,6 @@ var teeth = []tooth{
 	{name: "an alarm for any two that are heard to run", by: `alarm`, edits: []edit{
 		{fileAlarm, "m.echoed(b) > l.mark", "m.echoed(b) >= 0"},
 	}},
-	{name: "an alarm for a reservation that came to nothing", by: `alarm`, edits: []edit{
-		{fileAlarm, "case ab.Run >= rec.Owner.Epoch:", "case ab.Run > rec.High:"},
-	}},
 	{name: "an alarm for an old picture of the bucket", by: `alarm`, edits: []edit{
 		{fileAlarm, "case same && c.Rev <= l.highAt:", "case same && c.Rev == l.highAt:"},
 	}},
@@ -343,6 +340,9 @@ var teeth = []tooth{
 // packageTeeth are the same in packages of which the simulation has only a model,
 // or only a part.
 var packageTeeth = []tooth{
+	{name: "package machine: an alarm for a reservation that came to nothing", pkg: "manager/machine", by: "TestNoAlarmForAReservationThatCameToNothing", edits: []edit{
+		{fileAlarm, "case ab.Run >= rec.Owner.Epoch:", "case ab.Run > rec.High:"},
+	}},
 	{name: "package machine: restarted while a re-assertion is open", pkg: "manager/machine", by: "TestRule6Claim", edits: []edit{
 		{fileRun, "if c.over != nil && a.reasserting() {", "if false {"},
 	}},

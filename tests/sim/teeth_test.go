@@ -298,9 +298,6 @@ var teeth = []tooth{
 	{name: "a host that slept stops nothing", by: `sleep|I[14]`, edits: []edit{
 		{fileSession, "\tm.fence(\"the host slept or stood still\")\n", ""},
 	}},
-	{name: "a registration from before a sleep counts", by: `I[148]`, edits: []edit{
-		{fileSession, "\tif r := m.self.req; r != nil {\n\t\tm.settle(r)\n\t}\n}\n\n// ownCell", "}\n\n// ownCell"},
-	}},
 	{name: "a store that was set back and went on is an old picture", by: `rule 9|I[138]|A1/A3|S1`, edits: []edit{
 		{fileBucket, "\tif m.forgotten() {", "\tif m.forgotten() && false {"},
 		{fileRequest, "if ev.Rev <= r.seen {", "if false {"},
@@ -340,6 +337,9 @@ var teeth = []tooth{
 // packageTeeth are the same in packages of which the simulation has only a model,
 // or only a part.
 var packageTeeth = []tooth{
+	{name: "package machine: a registration from before a sleep counts", pkg: "manager/machine", by: "TestRule3Fence", edits: []edit{
+		{fileSession, "\tif r := m.self.req; r != nil {\n\t\tm.settle(r)\n\t}\n}\n\n// ownCell", "}\n\n// ownCell"},
+	}},
 	{name: "package machine: an alarm for a reservation that came to nothing", pkg: "manager/machine", by: "TestNoAlarmForAReservationThatCameToNothing", edits: []edit{
 		{fileAlarm, "case ab.Run >= rec.Owner.Epoch:", "case ab.Run > rec.High:"},
 	}},

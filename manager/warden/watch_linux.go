@@ -50,10 +50,19 @@ func newWatch(pid int, connect Connect, log *slog.Logger) (*watch, error) {
 	return w, nil
 }
 
+// settled is when a warden has found its way to the cluster, as a rule.
+const settled = 3 * time.Second
+
 // run returns when there is nothing left to watch or to say.
 func (w *watch) run() error {
 	go w.read(frames(w.socket))
 	go w.alarm.ring()
+	slimmed := time.AfterFunc(settled, func() {
+		if err := slim(); err != nil {
+			w.log.Debug("memory", "err", err)
+		}
+	})
+	defer slimmed.Stop()
 	for {
 		select {
 		case f, open := <-w.in:

@@ -42,7 +42,7 @@ func parseStat(s string) (Process, error) {
 		return Process{}, fmt.Errorf("%w: %q", errStat, s)
 	}
 	f := strings.Fields(s[end+1:])
-	if len(f) <= statStartTime || len(f[statState]) != 1 {
+	if len(f) <= statStartTime || len(f[statState]) != 1 || !isLetter(f[statState][0]) {
 		return Process{}, fmt.Errorf("%w: %q", errStat, s)
 	}
 	p := Process{State: f[statState][0]}
@@ -56,3 +56,5 @@ func parseStat(s string) (Process, error) {
 	}
 	return p, nil
 }
+
+func isLetter(b byte) bool { return 'A' <= b && b <= 'Z' || 'a' <= b && b <= 'z' }

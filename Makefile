@@ -23,8 +23,9 @@ demo-fast: build ## the same with shortened timeouts
 test: ## everything that needs nothing but Go: no root, no packages
 	go test -p 1 -timeout 10m $(TESTFLAGS) ./...
 
-# What mostly watches other processes has nothing for the race detector to see.
-RACELESS = /tests/external$$|/tests/arch$$|/examples/|/cmd/regent/demo$$
+# What mostly watches other processes, or is one goroutine, has nothing for the
+# race detector to see.
+RACELESS = /tests/external$$|/tests/arch$$|/tests/sim|/tests/scenario$$|/examples/|/cmd/regent/demo$$
 race: ## the same with the race detector, short and with a smaller simulation
 	go test -race -short -p 1 -timeout 15m $(TESTFLAGS) $$(go list ./... | grep -vE '$(RACELESS)')
 

@@ -204,7 +204,8 @@ func (n *Node) running() *agent.Agent {
 }
 
 // View is what the core knows, without a question to anybody: Status is the
-// same for people and other programs. It must not be changed.
+// same for people and other programs. It is at most some 20 ms old, and never
+// older than the answer to a call. It must not be changed.
 func (n *Node) View() *machine.Status {
 	if a := n.running(); a != nil {
 		return a.Status()

@@ -8,7 +8,9 @@ import (
 
 // WhichApplications lists the apps that run on this node (OTP:
 // application:which_applications/0): a distributed app is listed only where it
-// runs. Sorted by name; nothing before the node is connected.
+// runs. Sorted by name; nothing before the node is connected. Like View
+// it knows what calls of this node have done, and what others did some 20 ms
+// later.
 func (n *Node) WhichApplications() []policy.App {
 	for _, s := range n.View().Nodes {
 		if s.Name == n.plan.self {

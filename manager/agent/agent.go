@@ -119,8 +119,8 @@ func (n *Agent) Name() node.Name { return n.opts.Machine.Self }
 // Post tells the node an event from an adapter. It never blocks.
 func (n *Agent) Post(ev machine.Event) { n.inbox.post(ev) }
 
-// Status is what the node knows, at most some 20 ms old. It must not be
-// changed.
+// Status is what the node knows, at most some 20 ms old and never older than
+// the answer to a call. It must not be changed.
 func (n *Agent) Status() *machine.Status { return n.status.Load() }
 
 // Changed is closed when Status has been replaced. Whoever waits for something

@@ -46,11 +46,13 @@ type conn struct {
 	life   Life
 	hidden bool // either end is a hidden node
 	ticks  bool // no heartbeats are heard: silence is the only sign
+	batch  bool // the other one reads batches, and so do we
 
 	in, inBytes atomic.Uint64 // numbered frames that have arrived
 	ackSent     atomic.Uint64
 	ackBytes    atomic.Uint64
-	heard       atomic.Bool // since the last tick
+	known       atomic.Uint64 // acked, to be read without the mutex
+	heard       atomic.Bool   // since the last tick
 	confirmed   atomic.Bool
 
 	greetedGroups atomic.Bool // the other one was told all groups
@@ -64,6 +66,7 @@ type conn struct {
 	ackedB  uint64
 	room    chan struct{} // closed when something is acknowledged; nil: nobody waits
 	buf     []byte
+	out     outbound
 	calls   map[uint64]*pending
 	owedAt  time.Time // since when the same acknowledgement is owed; zero: nothing is
 	owed    uint64    // acked at owedAt
@@ -117,10 +120,11 @@ func (c *conn) send(ctx context.Context, f *frame) error { return c.transmit(ctx
 // It may be called with groups.order held.
 func (c *conn) push(f *frame) { _ = c.transmit(context.Background(), f, false) }
 
-// transmit numbers a frame and hands it to the transport.
+// transmit numbers a frame and lets it go.
 func (c *conn) transmit(ctx context.Context, f *frame, wait bool) error {
-	if size := overhead + len(f.name) + len(f.text) + len(f.payload.Data) + len(f.payload.Codec) + 10*len(f.list); size > c.s.t.MaxFrame() {
-		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(f.payload.Data), c.s.t.MaxFrame()-overhead-len(f.name))
+	most := c.s.t.MaxFrame()
+	if f.sizeMax() > most {
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(f.payload.Data), most-overhead-len(f.name))
 	}
 	c.mu.Lock()
 	for wait && c.full() {
@@ -136,13 +140,7 @@ func (c *conn) transmit(ctx context.Context, f *frame, wait bool) error {
 	}
 	c.number++
 	f.conn, f.number = c.id, c.number
-	c.stamp(f)
-	c.buf = appendFrame(c.buf[:0], f)
-	c.bytes += uint64(len(c.buf))
-	err := c.s.t.Send(c.node, c.buf)
-	if cap(c.buf) > 64<<10 {
-		c.buf = nil
-	}
+	err := c.put(f, min(c.s.pace.batch, most))
 	c.mu.Unlock()
 	if err == nil {
 		return nil
@@ -188,22 +186,35 @@ func (c *conn) stamp(f *frame) {
 func (c *conn) control(k kind, text string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	f := frame{kind: k, conn: c.id, node: c.s.self, number: c.number, text: text}
+	// Not c.number: what gathers here is not missing there.
+	f := frame{kind: k, conn: c.id, node: c.s.self, number: c.out.sent, text: text}
 	c.stamp(&f)
 	_ = c.s.t.Send(c.node, appendFrame(nil, &f))
 }
 
-// arrived takes note of what the other one has.
+// arrived takes note of what the other one has, and sends what waited for that.
 func (c *conn) arrived(ack, ackBytes uint64) {
+	if ack <= c.known.Load() {
+		return // as usual within a batch
+	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if ack <= c.acked || ack > c.number || ackBytes > c.bytes {
+	if ack <= c.acked || ack > c.out.sent || ackBytes > c.out.sentBytes {
+		c.mu.Unlock()
 		return
 	}
 	c.acked, c.ackedB = ack, ackBytes
+	c.known.Store(ack)
 	if c.room != nil {
 		close(c.room)
 		c.room = nil
+	}
+	var err error
+	if c.state != connBroken {
+		err = c.pump()
+	}
+	c.mu.Unlock()
+	if err != nil {
+		c.s.breakConn(c, ConnectionClosed, false)
 	}
 }
 
@@ -257,6 +268,10 @@ func (c *conn) fail(err error) bool {
 	c.state, c.err = connBroken, err
 	calls := c.calls
 	c.calls = nil
+	if c.out.timer != nil {
+		c.out.timer.Stop()
+	}
+	c.out = outbound{sent: c.out.sent, sentBytes: c.out.sentBytes}
 	if c.room != nil {
 		close(c.room)
 		c.room = nil
@@ -359,6 +374,9 @@ func (s *System) dial(c *conn, hello *frame) {
 
 func (s *System) flags(ticks bool) flags {
 	var f flags
+	if s.pace.batch > 0 {
+		f |= flagBatches
+	}
 	if s.hidden {
 		f |= flagHidden
 	}

@@ -41,10 +41,11 @@ const (
 	kindUnlink   //
 	kindExit     // from ended, or asks to end; text: the reason
 	kindGroup    // members of a group: see group.go
+	kindBatch    // numbered frames of one connection, one behind the other: see outbound.go
 	kindLastKind // none
 )
 
-func (k kind) numbered() bool { return k >= kindSend }
+func (k kind) numbered() bool { return k >= kindSend && k != kindBatch }
 
 // flags of a frame.
 type flags byte
@@ -57,6 +58,7 @@ const (
 	flagTicks                     // likewise: we must tick, since we hear no heartbeats of each other
 	flagLeave                     // kindGroup: leave
 	flagWhole                     // kindGroup: the whole membership of this node
+	flagBatches                   // kindHello, kindWelcome: the sender reads batches
 )
 
 // frame is a message between two systems, in one form for all kinds: what a
@@ -145,7 +147,7 @@ func parseFrame(b []byte, f *frame) error {
 			f.node, _ = node.Parse(r.text(node.MaxLen))
 		}
 		return errNewerFrame
-	case f.kind >= kindLastKind:
+	case f.kind >= kindBatch: // batches are no frames
 		return fmt.Errorf("%w: unknown kind %d", ErrFrame, f.kind)
 	case f.kind.numbered():
 		r.numbered(f)
@@ -228,6 +230,13 @@ func (r *reader) take(n uint64) []byte {
 func (r *reader) byte() byte {
 	if b := r.take(1); b != nil {
 		return b[0]
+	}
+	return 0
+}
+
+func (r *reader) uint32() uint32 {
+	if b := r.take(4); b != nil {
+		return binary.BigEndian.Uint32(b)
 	}
 	return 0
 }

@@ -57,6 +57,7 @@ func (s *System) onHello(f *frame) {
 	c.greeted = f.conn
 	c.hello, c.life, c.hidden = 0, f.life, s.hidden || f.flags&flagHidden != 0
 	c.ticks = f.flags&flagTicks != 0 || !p.beating
+	c.batch = s.pace.batch > 0 && f.flags&flagBatches != 0
 	c.id = newID()
 	s.conns[c.id] = c
 	if p.half != nil {
@@ -118,6 +119,7 @@ func (s *System) onWelcome(f *frame) {
 	delete(s.conns, c.id)
 	c.id, c.life, c.hidden = f.number, f.life, s.hidden || f.flags&flagHidden != 0
 	c.ticks = f.flags&flagTicks != 0 || !p.beating
+	c.batch = s.pace.batch > 0 && f.flags&flagBatches != 0
 	s.conns[c.id] = c
 	c.open(connUp)
 	p.cut = false
@@ -196,7 +198,13 @@ func (s *System) breakConn(c *conn, reason NodeDownReason, tell bool) {
 }
 
 func (s *System) breakConnFor(c *conn, reason NodeDownReason, tell bool, err error) {
-	if c == s.local || !c.fail(err) {
+	if c == s.local {
+		return
+	}
+	if tell {
+		c.pumpAll() // what was sent before the end arrives before the end
+	}
+	if !c.fail(err) {
 		return
 	}
 	s.mu.Lock()

@@ -8,6 +8,10 @@ import (
 // Receive is called with every frame for this node, one after the other. The
 // payload of a message is a part of b, which must not be changed afterwards.
 func (s *System) Receive(b []byte) {
+	if isBatch(b) {
+		s.batch(b)
+		return
+	}
 	var f frame
 	if err := parseFrame(b, &f); err != nil {
 		s.unreadable(&f, err)
@@ -96,29 +100,47 @@ func (s *System) gap(c *conn) {
 	s.breakConn(c, ConnectionClosed, true)
 }
 
-// numbered takes the frames of a connection in their order, each once.
+// numbered takes a frame that came alone.
 func (s *System) numbered(f *frame, size int) {
 	c := s.conn(f.conn)
 	if c == nil {
 		s.counts.stale.Add(1)
 		return
 	}
+	if s.next(c, f, size) {
+		s.acknowledge(c)
+	}
+}
+
+// next takes the frames of a connection in their order, each once. It reports
+// false when one is missing.
+func (s *System) next(c *conn, f *frame, size int) bool {
 	s.alive(c)
 	in := c.in.Load()
 	switch {
 	case f.number <= in:
 		s.counts.repeated.Add(1)
-		return
+		return true
 	case f.number > in+1:
 		s.gap(c)
-		return
+		return false
 	}
 	c.in.Store(f.number)
-	bytes := c.inBytes.Add(uint64(size))
+	c.inBytes.Add(uint64(size))
 	c.arrived(f.ack, f.ackBytes)
 	f.payload.codecs = &s.codecs
 	s.dispatch(c, f)
-	if f.number-c.ackSent.Load() >= ackFrames || bytes-c.ackBytes.Load() >= ackBytes {
+	return true
+}
+
+// acknowledge says what has arrived, when it is enough. Who sends batches waits
+// for it, who does not has a large window.
+func (s *System) acknowledge(c *conn) {
+	frames, size := uint64(ackFrames), uint64(ackBytes)
+	if c.batch {
+		frames, size = s.pace.ackAt, s.pace.ackSize
+	}
+	if c.in.Load()-c.ackSent.Load() >= frames || c.inBytes.Load()-c.ackBytes.Load() >= size {
 		c.control(kindAck, "")
 	}
 }

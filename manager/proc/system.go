@@ -78,6 +78,7 @@ type System struct {
 	codecs  codecs
 	mailbox Mailbox
 	store   Names
+	pace    pace
 
 	tickTime  atomic.Int64 // a time.Duration
 	suspicion time.Duration
@@ -118,7 +119,7 @@ func New(o Options) (*System, error) {
 	}
 	s := &System{
 		self: o.Node, life: o.Life, hidden: o.Hidden, t: o.Transport, log: o.Logger, mailbox: o.Mailbox,
-		store: o.Names, suspicion: o.Suspicion,
+		store: o.Names, suspicion: o.Suspicion, pace: defaultPace,
 		procs: map[uint64]*process{}, names: map[string]*process{}, functions: map[string]function{},
 		peers: map[node.Name]*peer{}, conns: map[uint64]*conn{}, watches: map[uint64]*watch{},
 		observers: map[*process]map[NodeType]int{},

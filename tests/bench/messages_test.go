@@ -84,6 +84,7 @@ func connect(t *testing.T, s *embedded.Server, name string) *nats.Conn {
 }
 
 const (
+	lostAfter  = 10 * time.Second // what has not arrived by then never will
 	roundTrips = 5000
 	warmUp     = 500
 )
@@ -179,12 +180,15 @@ func natsSeries(t *testing.T, servers []*embedded.Server) (out []measured) {
 		got.Store(0)
 		sent, window := int64(0), min(16384, int64(8<<20/s.bytes)) // as regent's: NATS by itself drops what is read too slowly
 		out = append(out, stream(t, "plain nats.go", s.bytes, s.n, func() error {
-			for sent++; sent-got.Load() > window; {
-				time.Sleep(20 * time.Microsecond)
+			begin := time.Now()
+			for sent++; sent-got.Load() > window; time.Sleep(20 * time.Microsecond) {
+				if time.Since(begin) > lostAfter {
+					return fmt.Errorf("%d of %d have arrived", got.Load(), sent)
+				}
 			}
 			return a.Publish("bench.sink", payload)
 		}, func() error {
-			for deadline := time.Now().Add(time.Minute); got.Load() < int64(s.n); time.Sleep(100 * time.Microsecond) {
+			for deadline := time.Now().Add(lostAfter); got.Load() < int64(s.n); time.Sleep(100 * time.Microsecond) {
 				if time.Now().After(deadline) {
 					return fmt.Errorf("%d of %d have arrived", got.Load(), s.n)
 				}

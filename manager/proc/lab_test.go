@@ -94,6 +94,9 @@ func (f *fabric) start(name node.Name, change ...func(*Options)) *System {
 	return s
 }
 
+// paced lets a system gather in its own way; the zero pace reads no batches.
+func (f *fabric) paced(p pace) func(*Options) { return func(o *Options) { o.pace = &p } }
+
 // kill ends a system without a word to anybody.
 func (f *fabric) kill(name node.Name) {
 	f.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -32,6 +33,9 @@ func TestGuarantees(t *testing.T) {
 			repeat: rapid.SampledFrom([]int{0, 0, 20, 200}).Draw(rt, "repeat"),
 			swap:   rapid.SampledFrom([]int{0, 0, 5, 100}).Draw(rt, "reorder"),
 			delay:  time.Duration(rapid.IntRange(0, 300).Draw(rt, "delay")) * time.Millisecond,
+			pace:   rapid.IntRange(0, len(paces)-1).Draw(rt, "pace"),
+			old:    rapid.IntRange(0, 3).Draw(rt, "old"),
+			burst:  rapid.SampledFrom([]int{1, 1, 5, 60}).Draw(rt, "burst"),
 			events: rapid.SliceOfN(rapid.IntRange(0, 11), 0, 12).Draw(rt, "events"),
 		}
 		var failures []string
@@ -47,7 +51,18 @@ type ordeal struct {
 	seed               uint64
 	lose, repeat, swap int
 	delay              time.Duration
+	pace, old          int // how frames gather; which node reads no batches, 3: all do
+	burst              int // messages without a pause
 	events             []int
+}
+
+// paces are the usual one and those that make batches of everything, of a few
+// frames, and wait for every acknowledgement.
+var paces = []pace{
+	defaultPace,
+	{atOnce: 0, batch: 32 << 10, network: 512 << 10, gather: time.Millisecond, ackAt: 1, ackSize: 1},
+	{atOnce: 2, batch: 300, network: 1000, gather: 50 * time.Millisecond, ackAt: 4, ackSize: 500},
+	{atOnce: 1, batch: 1, network: 0, gather: time.Second, ackAt: 100, ackSize: 100_000},
 }
 
 // item is what a sender says: where it comes from and goes to, and its number.
@@ -119,7 +134,9 @@ func (x ordeal) run(t *testing.T) []string {
 	var calls sync.WaitGroup
 	rng := rand.New(rand.NewPCG(x.seed, 2))
 	nodes := []node.Name{n1, n2, n3}
-	boot := func(n node.Name) { x.populate(f.start(n), nodes, c, &calls, rand.New(rand.NewPCG(rng.Uint64(), 3))) }
+	boot := func(n node.Name) {
+		x.populate(f.start(n, f.paced(x.paceOf(slices.Index(nodes, n)))), nodes, c, &calls, rand.New(rand.NewPCG(rng.Uint64(), 3)))
+	}
 	for _, n := range nodes {
 		boot(n)
 	}
@@ -148,17 +165,25 @@ func (x ordeal) run(t *testing.T) []string {
 		f.cut(n, nodes[(i+1)%3], false)
 	}
 	time.Sleep(30 * time.Second)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	x.judge(f, c)
 	done := make(chan struct{})
 	go func() { calls.Wait(); close(done) }()
 	select {
 	case <-done:
+		c.mu.Lock()
 	case <-time.After(time.Minute):
+		c.mu.Lock()
 		c.failf("calls have not ended")
 	}
+	defer c.mu.Unlock()
+	x.judge(f, c)
 	return c.failures
+}
+
+func (x ordeal) paceOf(i int) pace {
+	if i == x.old {
+		return pace{}
+	}
+	return paces[x.pace]
 }
 
 func (x ordeal) judge(f *fabric, c *court) {
@@ -201,7 +226,7 @@ func (x ordeal) populate(s *System, nodes []node.Name, c *court, calls *sync.Wai
 		seed := rng.Uint64()
 		_, _ = s.Go(func(ctx context.Context, self *Self) error {
 			rng := rand.New(rand.NewPCG(seed, 4))
-			for ctx.Err() == nil && time.Since(bubbleStart) < 25*time.Second {
+			for ctx.Err() == nil && time.Since(bubbleStart) < talking {
 				x.talk(ctx, self, n, c, calls, rng)
 				time.Sleep(200 * time.Millisecond)
 			}
@@ -209,6 +234,9 @@ func (x ordeal) populate(s *System, nodes []node.Name, c *court, calls *sync.Wai
 		})
 	}
 }
+
+// talking is how long all talk: shorter than the shortest run.
+const talking = 25 * time.Second
 
 // bubbleStart is when every bubble's clock begins.
 var bubbleStart = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -224,7 +252,7 @@ func (x ordeal) talk(ctx context.Context, self *Self, n node.Name, c *court, cal
 	}
 	pair := [2]PID{self.PID(), sink}
 	ref := self.Monitor(ctx, sink)
-	for range 200 {
+	for i := 0; i < 200 && time.Since(bubbleStart) < talking; i++ {
 		if ctx.Err() != nil {
 			return
 		}
@@ -261,7 +289,9 @@ func (x ordeal) talk(ctx context.Context, self *Self, n node.Name, c *court, cal
 			_, _ = Call[PID](ctx, self, sink, nil)
 			calls.Done()
 		}
-		time.Sleep(time.Duration(rng.IntN(150)) * time.Millisecond)
+		if number%x.burst == 0 {
+			time.Sleep(time.Duration(x.burst*rng.IntN(150)) * time.Millisecond)
+		}
 	}
 	self.Demonitor(ref)
 	// Without a monitor nobody would tell of what is lost from now on, nor of

@@ -51,6 +51,8 @@ type Options struct {
 
 	Names  Names        // keeps the global names; nil: there are none
 	Logger *slog.Logger // nil: none
+
+	pace *pace // nil: defaultPace
 }
 
 // Defaults and limits of time.
@@ -129,6 +131,9 @@ func New(o Options) (*System, error) {
 	}
 	if s.suspicion <= 0 {
 		s.suspicion = suspicionDefault
+	}
+	if o.pace != nil {
+		s.pace = *o.pace
 	}
 	s.tickTime.Store(int64(tickTimeDefault))
 	if o.TickTime > 0 {

@@ -149,6 +149,7 @@ func (n *Node) run(ctx context.Context) Exit {
 	watching.Go(func() { n.watchLeader(watch, parts) })
 	watching.Go(func() { n.watchStatus(watch, parts) })
 	watching.Go(func() { n.tidy(watch, parts) })
+	watching.Go(func() { n.talkToForeign(watch) })
 	watching.Go(func() { parts.store.writeLeft(watch, parts.dir, parts.left, n.log) })
 	watching.Go(func() { n.startUnknown(watch, parts) })
 	exit := n.explainDigest(parts, parts.agent.Run(ctx))

@@ -16,8 +16,8 @@ import (
 	"github.com/seed7529eb29/regent/policy/node"
 )
 
-// FunctionApps is what every node has beside the functions of a proc.System: it
-// returns the apps as this node sees them.
+// FunctionApps and FunctionExec are what every node has beside the functions of
+// a proc.System. FunctionApps returns the apps as this node sees them.
 const FunctionApps = "apps"
 
 // Processes is where the node's processes live, and from where those of other
@@ -73,6 +73,9 @@ func (n *Node) register(s *proc.System) error {
 		return doc.Apps, err
 	})
 	if err := s.Handle(FunctionApps, apps, proc.Mailbox{}); err != nil {
+		return err
+	}
+	if err := s.Handle(FunctionExec, n.execFunc(), proc.Mailbox{}); err != nil {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(n.opts.Functions)) {

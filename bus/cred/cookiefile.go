@@ -25,6 +25,17 @@ func LoadCookie(path string, insecure bool) (Cookie, error) {
 			value, err = readSecret(path)
 		}
 	}
+	return cookieIn(path, value, err, insecure)
+}
+
+// ReadCookie reads the cookie of another cluster: a missing file is an error
+// that wraps fs.ErrNotExist. How good it is is that cluster's business.
+func ReadCookie(path string) (Cookie, error) {
+	value, err := readSecret(path)
+	return cookieIn(path, value, err, true)
+}
+
+func cookieIn(path string, value []byte, err error, insecure bool) (Cookie, error) {
 	if err != nil {
 		return Cookie{}, fmt.Errorf("cookie file %s: %w", path, err)
 	}

@@ -55,15 +55,22 @@ func inherited(name, value string) bool {
 	return !slices.Contains(notInherited, name)
 }
 
+// inheritedOf is the part of base that children of this process see.
+func inheritedOf(base []string) []string {
+	return slices.DeleteFunc(slices.Clone(base), func(v string) bool {
+		name, value, ok := strings.Cut(v, "=")
+		return !ok || name == "" || !inherited(name, value)
+	})
+}
+
 // environment is what the command of c sees when it is started for s, with own
 // variables of this start, by a node that has the environment base. It is
 // sorted, each name once.
 func environment(base []string, c Command, s app.Start, own map[string]string) []string {
 	vars := map[string]string{}
-	for _, v := range base {
-		if name, value, ok := strings.Cut(v, "="); ok && name != "" && inherited(name, value) {
-			vars[name] = value
-		}
+	for _, v := range inheritedOf(base) {
+		name, value, _ := strings.Cut(v, "=")
+		vars[name] = value
 	}
 	if dir, err := filepath.Abs(c.Dir); c.Dir != "" && err == nil {
 		vars["PWD"] = dir

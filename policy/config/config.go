@@ -24,6 +24,8 @@ type Config struct {
 	KVOutage    time.Duration // 0: likewise
 	Servers     []node.Name   // empty: see Voters
 	Arbiter     node.Name     // "": none
+	AllowExec   bool          // others may run commands of the operating system on this node
+	Cookies     []Foreign     // nodes of other clusters that this one talks to
 	Env         []Section     // other applications' sections, and keys of kernel that have no effect here
 	Warnings    []Diagnostic
 
@@ -121,6 +123,15 @@ const (
 type Address struct {
 	Node            node.Name
 	Client, Cluster string // "" in Config.Addresses: as the port map has it
+}
+
+// Foreign is a node of another cluster and how it is reached (OTP:
+// erlang:set_cookie/2).
+type Foreign struct {
+	Node    node.Name
+	File    string // of its cookie
+	Server  string // NATS of its cluster
+	Cluster string // "": the name of the own one
 }
 
 // Section is the environment of one application (OTP:

@@ -14,7 +14,7 @@
 //	{kernel, [{sync_nodes_timeout, Ms}]}       sync: {timeout: ...}
 //	{kernel, [{permissions, [...]}]}           permissions
 //	{kernel, [{net_ticktime, Seconds}]}        net_ticktime
-//	{regent, [{KEY, ...}]}                     KEY: hosts, ports, addresses, lease, kv_outage, servers, arbiter, apps
+//	{regent, [{KEY, ...}]}                     KEY: hosts, ports, addresses, lease, kv_outage, servers, arbiter, apps, allow_exec, cookies
 //	{APP, [{Key, Value}]}                      application_env: {APP: {KEY: VALUE}}
 //
 // [Keys] has all of them, with their values, defaults and meanings.

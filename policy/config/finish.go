@@ -25,6 +25,7 @@ func (d *decoder) finish(l *layer) *Config {
 	c.at.apps = map[policy.App]Position{}
 	take(&c.Lease, &c.at.lease, l.lease)
 	take(&c.KVOutage, &c.at.kvOutage, l.kvOutage)
+	take(&c.AllowExec, new(Position), l.allowExec)
 	take(&c.NetTicktime, new(Position), l.netTicktime)
 	take(&c.Sync.Timeout, new(Position), l.syncTimeout)
 	take(&c.Ports.Client, new(Position), l.client)
@@ -36,6 +37,7 @@ func (d *decoder) finish(l *layer) *Config {
 	for _, a := range l.addresses {
 		c.Addresses = append(c.Addresses, a.value)
 	}
+	d.addCookies(c, l)
 	c.addApps(l)
 	c.mentions(l)
 	d.check(c, l)
@@ -63,6 +65,16 @@ func values[T any](list []located[T]) []T {
 		out = append(out, e.value)
 	}
 	return out
+}
+
+// addCookies demands what a connection with another cluster can't do without.
+func (d *decoder) addCookies(c *Config, l *layer) {
+	for _, f := range l.cookies {
+		if f.value.File == "" || f.value.Server == "" {
+			d.errorf(f.at, "write {file: FILE, server: URL}", "the cookie of %s needs a file and a server", f.value.Node)
+		}
+		c.Cookies = append(c.Cookies, f.value)
+	}
 }
 
 // addApps makes the specs and the definitions, sorted by name.

@@ -20,6 +20,8 @@ type layer struct {
 	servers             *located[[]located[node.Name]]
 	arbiter             *located[node.Name]
 	client, cluster     *located[int] // ports
+	allowExec           *located[bool]
+	cookies             []located[Foreign]
 	hosts               []Host
 	addresses           []located[Address]
 	apps                []definition
@@ -75,6 +77,7 @@ func merge(layers []*layer) *layer {
 		over(&m.kvOutage, l.kvOutage)
 		over(&m.servers, l.servers)
 		over(&m.arbiter, l.arbiter)
+		over(&m.allowExec, l.allowExec)
 		over(&m.client, l.client)
 		over(&m.cluster, l.cluster)
 		m.mergeNamed(l)
@@ -95,12 +98,19 @@ func (l *layer) mergeNamed(later *layer) {
 	for _, a := range later.addresses {
 		l.addresses = update(l.addresses, a, addressOrder, mergeAddress)
 	}
+	for _, f := range later.cookies {
+		l.cookies = put(l.cookies, f, cookieOrder)
+	}
 	for _, d := range later.apps {
 		l.apps = update(l.apps, d, definitionOrder, mergeDefinition)
 	}
 	for _, s := range later.env {
 		l.env = update(l.env, s, sectionOrder, mergeSection)
 	}
+}
+
+func cookieOrder(a, b located[Foreign]) int {
+	return strings.Compare(string(a.value.Node), string(b.value.Node))
 }
 
 func addressOrder(a, b located[Address]) int {

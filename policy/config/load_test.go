@@ -106,6 +106,7 @@ const rich = `
    {addresses, [{node4@other, [{client, "10.0.0.1:4222"}]}]},
    {lease, 3000}, {kv_outage, 900},
    {servers, [node1@lxw, node2@lxw]}, {arbiter, arb@lxw},
+   {allow_exec, true}, {cookies, [{far@away, [{file, "/c"}, {server, "tls://away:4222"}, {cluster, east}]}, {near@by, [{file, "d"}, {server, "by"}]}]},
    {apps, [
      {myapp, [{command, ["/usr/bin/myapp", "--port", 8080]}, {env, [{"KEY", "v a"}, {other, true}]}, {dir, "/srv"},
               {args, #{any => [1, 2.5, {a, "b", <<"ü"/utf8>>}, true, null, []], list => [{k, v}], text => [104, 105], ports => {80, 90}}},
@@ -133,6 +134,8 @@ lease: 3s
 kv_outage: 900ms
 servers: [node1@lxw, node2@lxw]
 arbiter: arb@lxw
+allow_exec: true
+cookies: {near@by: {file: d, server: by}, far@away: {file: /c, server: "tls://away:4222", cluster: east}}
 apps:
   myapp:
     command: [/usr/bin/myapp, --port, 8080]

@@ -121,6 +121,16 @@ func (c *Config) regentTerms() []erlterm.Term {
 	if c.Arbiter != "" {
 		terms = append(terms, keyed("arbiter", erlterm.NewAtom(string(c.Arbiter))))
 	}
+	if c.AllowExec {
+		terms = append(terms, keyed("allow_exec", erlterm.NewAtom("true")))
+	}
+	if len(c.Cookies) > 0 {
+		var cookies []erlterm.Term
+		for _, f := range c.Cookies {
+			cookies = append(cookies, keyed(string(f.Node), foreignTerm(f)))
+		}
+		terms = append(terms, keyed("cookies", erlterm.NewList(cookies...)))
+	}
 	var apps []erlterm.Term
 	for _, a := range c.Apps {
 		apps = append(apps, keyed(string(a.Name), c.appTerm(a)))
@@ -133,6 +143,14 @@ func pairTerms[T any](list []T, pair func(T) (string, string)) erlterm.Term {
 	for _, e := range list {
 		key, val := pair(e)
 		terms = append(terms, erlterm.NewTuple(erlterm.NewString(key), erlterm.NewString(val)))
+	}
+	return erlterm.NewList(terms...)
+}
+
+func foreignTerm(f Foreign) erlterm.Term {
+	terms := []erlterm.Term{keyed("file", erlterm.NewString(f.File)), keyed("server", erlterm.NewString(f.Server))}
+	if f.Cluster != "" {
+		terms = append(terms, keyed("cluster", erlterm.NewString(f.Cluster)))
 	}
 	return erlterm.NewList(terms...)
 }

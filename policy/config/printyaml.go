@@ -36,6 +36,10 @@ func (c *Config) YAML() string {
 	if c.Arbiter != "" {
 		y.line(0, "arbiter", scalar(string(c.Arbiter)))
 	}
+	if c.AllowExec {
+		y.line(0, "allow_exec", "true")
+	}
+	y.block(0, "cookies", len(c.Cookies), func(i int) { y.cookie(c.Cookies[i]) })
 	y.block(0, "apps", len(c.Apps), func(i int) { y.app(c, c.Apps[i]) })
 	y.block(0, "application_env", len(c.Env), func(i int) {
 		values := c.Env[i].Values
@@ -101,6 +105,15 @@ func (y *yamlPrinter) address(a Address) {
 	}
 	if a.Cluster != "" {
 		y.line(2, "cluster", scalar(a.Cluster))
+	}
+}
+
+func (y *yamlPrinter) cookie(f Foreign) {
+	y.line(1, string(f.Node), "")
+	y.line(2, "file", scalar(f.File))
+	y.line(2, "server", scalar(f.Server))
+	if f.Cluster != "" {
+		y.line(2, "cluster", scalar(f.Cluster))
 	}
 }
 

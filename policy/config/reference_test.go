@@ -80,6 +80,9 @@ func split(show func(k Key, app bool), apps bool) string {
 			refused = append(refused, "`"+name+"`")
 		}
 	}
+	if len(refused) == 0 {
+		return ""
+	}
 	return "\nNot yet, refused as not supported by this version: " + strings.Join(refused, ", ") + ".\n"
 }
 

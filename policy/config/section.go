@@ -196,8 +196,20 @@ func (d *decoder) regentKeys(l *layer) []field {
 		{"apps", func(v value) { d.apps(l, v) }, doc{
 			value: "`APP: keys` each", meaning: "what each app is: [the next table](#keys-of-an-app)",
 			entry: "APP", inner: func() []field { return d.appKeys(&definition{}) }}},
-		{name: "allow_exec"},
+		{"allow_exec", func(v value) { l.allowExec = d.boolean(v, "allow_exec") }, doc{
+			value: "`true` or `false`", otherwise: code(false),
+			meaning: "whoever may send this node messages may run [commands of the operating system](messaging.md#commands-of-the-operating-system) here"}},
+		{"cookies", func(v value) { d.cookies(l, v) }, doc{
+			entry: "NODE", inner: func() []field { return d.cookieKeys(&Foreign{}) }}},
 	}
+}
+
+func (d *decoder) boolean(v value, what string) *located[bool] {
+	b, ok := d.bool(v, what)
+	if !ok {
+		return nil
+	}
+	return &located[bool]{b, v.at}
 }
 
 func (d *decoder) nodeList(v value, what string) *located[[]located[node.Name]] {
@@ -296,6 +308,32 @@ func (d *decoder) addressKeys(a *Address) []field {
 			value: "`HOST:PORT`", otherwise: "[port map](#ports)", meaning: "where clients reach that node"}},
 		{"cluster", func(v value) { a.Cluster = d.hostPort(v) }, doc{
 			value: "`HOST:PORT`", otherwise: "[port map](#ports)", meaning: "where the other voters reach it"}},
+	}
+}
+
+// cookies are nodes of other clusters (OTP: erlang:set_cookie/2).
+func (d *decoder) cookies(l *layer, v value) {
+	for _, p := range d.pairs(v, "cookies") {
+		n, ok := d.node(p.key)
+		f := located[Foreign]{Foreign{Node: n.value}, p.key.at}
+		d.object(p.val, "cookies", d.cookieKeys(&f.value)...)
+		if ok {
+			l.cookies = append(l.cookies, f)
+		}
+	}
+}
+
+func (d *decoder) cookieKeys(f *Foreign) []field {
+	text := func(dst *string, what string) func(value) {
+		return func(v value) { *dst, _ = d.text(v, what) }
+	}
+	return []field{
+		{"file", text(&f.File, "a cookie file"), doc{
+			value: "path", meaning: "cookie of that node, which is [in another cluster](messaging.md#nodes): its file on this machine"}},
+		{"server", text(&f.Server, "the URL of a NATS server"), doc{
+			value: "URLs with commas between them", meaning: "NATS of that cluster, such as `tls://HOST:4222`"}},
+		{"cluster", text(&f.Cluster, "the name of a cluster"), doc{
+			value: "name", otherwise: "as the own one", meaning: "name of that cluster"}},
 	}
 }
 

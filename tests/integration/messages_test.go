@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/seed7529eb29/regent/manager"
 	"github.com/seed7529eb29/regent/manager/proc"
+	"github.com/seed7529eb29/regent/policy/config"
 	"github.com/seed7529eb29/regent/policy/node"
 )
 
@@ -279,6 +282,36 @@ func TestCookiePerNode(t *testing.T) {
 		if err := a.SetCookie(ctx, bad); !errors.Is(err, manager.ErrForeign) {
 			t.Errorf("%+v: %v", bad.Node, err)
 		}
+	}
+}
+
+// TestCookieOfConfiguration: a node whose configuration names the cookie of
+// another one talks to it, once it is there.
+func TestCookieOfConfiguration(t *testing.T) {
+	t.Parallel()
+	there := configuredCluster(t, "distributed: [{app: myapp, timeout: 2s, nodes: [node2@lxw]}]\n")
+	secret := "the cookie of the other cluster, long enough"
+	there.cookie = cookie(t, secret)
+	file := filepath.Join(there.dir, "there.cookie")
+	if err := os.WriteFile(file, []byte(secret+"\n"), 0o400); err != nil {
+		t.Fatal(err)
+	}
+	at := slices.IndexFunc(there.config().Addresses, func(a config.Address) bool { return a.Node == "node2@lxw" })
+	here := configuredCluster(t, fmt.Sprintf(`distributed: [{app: myapp, timeout: 2s, nodes: [node1@lxw]}]
+cookies: {node2@lxw: {file: %q, server: "tls://%s"}}
+`, file, there.config().Addresses[at].Client))
+	a := here.boot("node1", withFunctions)
+	<-a.Connected()
+	b := there.boot("node2", withFunctions)
+	<-b.Connected()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	here.eventually("the nodes talk", func() bool {
+		got, err := proc.Apply[node.Name](ctx, a.Processes(), "node2@lxw", proc.FunctionNode, nil)
+		return err == nil && got == "node2@lxw"
+	})
+	if got, err := proc.Apply[node.Name](ctx, b.Processes(), "node1@lxw", proc.FunctionNode, nil); err != nil || got != "node1@lxw" {
+		t.Errorf("and back: %v, %v", got, err)
 	}
 }
 

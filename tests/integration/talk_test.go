@@ -24,9 +24,9 @@ distributed:
   - {app: myapp, timeout: 2s, nodes: [node1@lxw, node2@lxw]}
 apps: {myapp: {command: [sleep, "1000"]}}
 `, "node1@lxw", "node2@lxw")
-	for _, n := range []string{"node1@lxw", "node2@lxw"} {
-		m.begin("node", "--sname", n, "--config", "two.yaml")
-	}
+	m.write("exec.yaml", "allow_exec: true\n") // on node2 alone
+	m.begin("node", "--sname", "node1@lxw", "--config", "two.yaml")
+	m.begin("node", "--sname", "node2@lxw", "--config", "two.yaml", "--config", "exec.yaml")
 	for _, n := range []string{"node1@lxw", "node2@lxw"} {
 		for deadline := time.Now().Add(runMax); m.run("ping", n).code != 0; {
 			if time.Now().After(deadline) {
@@ -64,7 +64,7 @@ func TestTalk(t *testing.T) {
 		"rpc node1@lxw inbox":                "[]",
 		"send node1@lxw/inbox hello":         "",
 		`send node1@lxw/inbox [1]`:           "",
-		"rpc node2@lxw functions":            `["apps","echo","functions","inbox","node"]`,
+		"rpc node2@lxw functions":            `["apps","echo","exec","functions","inbox","node"]`,
 		"rpc node1@lxw echo --timeout 20s x": `"x"`,
 	} {
 		if out := m.prints(strings.Fields(args)...); out != want && args != "rpc node1@lxw inbox" {
@@ -78,6 +78,7 @@ func TestTalk(t *testing.T) {
 	if out := m.prints("rpc", "node2@lxw", "apps"); !strings.Contains(out, `"name":"myapp"`) {
 		t.Errorf("apps: %s", out)
 	}
+	m.exec()
 	pid, err := proc.ParsePID(m.prints("spawn", "node2@lxw", "echo", "x"))
 	if err != nil || pid.Node != "node2@lxw" || pid.Serial == 0 {
 		t.Errorf("spawn: %v %v", pid, err)
@@ -100,6 +101,29 @@ func TestTalk(t *testing.T) {
 	if out := m.prints("nodes", "--all"); strings.Contains(out, "cli-") {
 		t.Errorf("clients are listed:\n%s", out)
 	}
+}
+
+// exec runs commands of the operating system, which node2 allows and node1 does
+// not.
+func (m *host) exec() {
+	m.t.Helper()
+	for _, tc := range []struct {
+		words []string
+		want  string
+	}{
+		{[]string{"echo", "a b", "5", "true"}, `{"status":0,"output":"a b 5 true\n","truncated":false}`},
+		{[]string{"--", "sh", "-c", "exit 3"}, `{"status":3,"output":"","truncated":false}`},
+		{[]string{`{"command":["echo"],"timeout_ms":60000}`}, `{"status":0,"output":"\n","truncated":false}`},
+	} {
+		if out := m.prints(append([]string{"rpc", "node2@lxw", "exec"}, tc.words...)...); out != tc.want {
+			m.t.Errorf("exec %q: %s, expected %s", tc.words, out, tc.want)
+		}
+	}
+	m.fails(1, []string{"not allowed on this node", "allow_exec: true"}, "rpc", "node1@lxw", "exec", "echo", "x")
+	m.fails(1, []string{"had not ended in time, and was killed"}, "rpc", "node2@lxw", "exec", `{"command":["sleep","1000"],"timeout_ms":100}`)
+	m.fails(1, []string{"not in PATH", "no shell reads it"}, "rpc", "node2@lxw", "exec", "echo a b")
+	m.fails(1, []string{"no command"}, "rpc", "node2@lxw", "exec", "[]")
+	m.fails(1, []string{"timeout_ms is -1"}, "rpc", "node2@lxw", "exec", `{"command":["echo"],"timeout_ms":-1}`)
 }
 
 // TestNet: connect, disconnect and allow, one node's list being nobody else's.

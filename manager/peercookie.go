@@ -90,13 +90,14 @@ func (n *Node) foreignRoute(ctx context.Context, conn *bus.Conn, cluster bus.Clu
 	if who := m.Agent(ctx, n.plan.self); who != "" && who != policy.Nonce(r.life) {
 		return nil, fmt.Errorf("%w: %s", ErrForeignName, n.plan.self)
 	}
-	stopMessages, err := m.Listen(r.receive)
+	// Pings before messages: when Listen returns the server knows of both.
+	stopPings, err := bus.New(conn, cluster, n.plan.self, policy.Nonce(r.life)).AnswerPings()
 	if err != nil {
 		return nil, err
 	}
-	stopPings, err := bus.New(conn, cluster, n.plan.self, policy.Nonce(r.life)).AnswerPings()
+	stopMessages, err := m.Listen(r.receive)
 	if err != nil {
-		stopMessages()
+		stopPings()
 		return nil, err
 	}
 	return &foreignRoute{m, func() { stopPings(); stopMessages(); conn.Close() }}, nil

@@ -15,7 +15,7 @@ func TestChaos(t *testing.T) {
 	}
 	need(t)
 	var results []result
-	rows := slices.Concat(hostRows(), processRows(), networkRows(), storeRows())
+	rows := slices.Concat(hostRows(), processRows(), networkRows(), storeRows(), talkRows())
 	for i := range rows {
 		rw := &rows[i]
 		if *only != "" && *only != rw.name || *suite == "short" && !rw.short {

@@ -16,11 +16,13 @@ func newRPC() *cobra.Command {
 		Short: "Run a function on a node and print what it returns, as erpc:call does",
 		Long: `Runs a function of a node in a process there and prints its result as JSON.
 An ARG that is JSON is sent as it is, any other as text; several are a list.
-Every node has the functions echo, node, apps, functions and inbox, which shows
-what was sent to the process inbox.`,
+Every node has the functions echo, node, apps, functions, inbox, which shows
+what was sent to the process inbox, and exec, which runs a command of the
+operating system if the node's configuration says allow_exec.`,
 		Example: `  regent rpc node2@lxw apps
   regent rpc node2@lxw echo '{"a": 1}'
-  regent rpc node2@lxw inbox`,
+  regent rpc node2@lxw inbox
+  regent rpc node2@lxw exec -- df -h /`,
 		Args: arguments(true, "NODE", "NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return t.with(cmd, args[0], func(ctx context.Context, s *talker, n node.Name) error {

@@ -285,7 +285,7 @@ func TestCookiePerNode(t *testing.T) {
 	}
 }
 
-// TestCookieOfConfiguration: a node whose configuration names the cookie of
+// TestCookieOfConfiguration pins A-68: a node whose configuration names the cookie of
 // another one talks to it, once it is there.
 func TestCookieOfConfiguration(t *testing.T) {
 	t.Parallel()

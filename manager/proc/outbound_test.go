@@ -80,6 +80,7 @@ func TestBatches(t *testing.T) {
 			if err := a.Connect(ctx, n2); err != nil {
 				t.Fatal(err)
 			}
+			time.Sleep(1100 * time.Millisecond) // what new connections have to say is said
 			alone := out.frames.Load()
 			if err := a.Send(ctx, pid, numbered(0, size)); err != nil {
 				t.Fatal(err)

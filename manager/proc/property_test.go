@@ -62,7 +62,7 @@ var paces = []pace{
 	defaultPace,
 	{atOnce: 0, batch: 32 << 10, network: 512 << 10, gather: time.Millisecond, ackAt: 1, ackSize: 1},
 	{atOnce: 2, batch: 300, network: 1000, gather: 50 * time.Millisecond, ackAt: 4, ackSize: 500},
-	{atOnce: 1, batch: 1, network: 0, gather: time.Second, ackAt: 100, ackSize: 100_000},
+	{atOnce: 1, batch: 1, network: 0, gather: time.Second, ackAt: 2, ackSize: 100_000},
 }
 
 // item is what a sender says: where it comes from and goes to, and its number.
@@ -79,7 +79,27 @@ type court struct {
 	down     map[[2]PID]bool
 	lives    map[PID]map[node.Name]Life // of whom a process heard last
 	former   map[PID]map[Life]bool
+	calls    int // that have not ended
 	failures []string
+}
+
+func (c *court) calling() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.calls
+}
+
+func (c *court) count(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls += n
+}
+
+// call asks a sink who it is.
+func (c *court) call(ctx context.Context, self *Self, to Dest) (PID, error) {
+	c.count(1)
+	defer c.count(-1)
+	return Call[PID](ctx, self, to, nil)
 }
 
 func (c *court) failf(format string, args ...any) {
@@ -131,11 +151,10 @@ func (x ordeal) run(t *testing.T) []string {
 	}
 	stopBeats := f.beats()
 	defer stopBeats()
-	var calls sync.WaitGroup
 	rng := rand.New(rand.NewPCG(x.seed, 2))
 	nodes := []node.Name{n1, n2, n3}
 	boot := func(n node.Name) {
-		x.populate(f.start(n, f.paced(x.paceOf(slices.Index(nodes, n)))), nodes, c, &calls, rand.New(rand.NewPCG(rng.Uint64(), 3)))
+		x.populate(f.start(n, f.paced(x.paceOf(slices.Index(nodes, n)))), nodes, c, rand.New(rand.NewPCG(rng.Uint64(), 3)))
 	}
 	for _, n := range nodes {
 		boot(n)
@@ -165,16 +184,14 @@ func (x ordeal) run(t *testing.T) []string {
 		f.cut(n, nodes[(i+1)%3], false)
 	}
 	time.Sleep(30 * time.Second)
-	done := make(chan struct{})
-	go func() { calls.Wait(); close(done) }()
-	select {
-	case <-done:
-		c.mu.Lock()
-	case <-time.After(time.Minute):
-		c.mu.Lock()
-		c.failf("calls have not ended")
+	for deadline := time.Now().Add(time.Minute); c.calling() > 0 && time.Now().Before(deadline); {
+		time.Sleep(time.Second)
 	}
+	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.calls > 0 {
+		c.failf("%d calls have not ended", c.calls)
+	}
 	x.judge(f, c)
 	return c.failures
 }
@@ -201,7 +218,7 @@ func (x ordeal) judge(f *fabric, c *court) {
 }
 
 // populate gives a node a receiver, and senders for all nodes.
-func (x ordeal) populate(s *System, nodes []node.Name, c *court, calls *sync.WaitGroup, rng *rand.Rand) {
+func (x ordeal) populate(s *System, nodes []node.Name, c *court, rng *rand.Rand) {
 	_, _ = s.Go(func(ctx context.Context, self *Self) error {
 		if err := self.Register("sink"); err != nil {
 			return err
@@ -227,7 +244,7 @@ func (x ordeal) populate(s *System, nodes []node.Name, c *court, calls *sync.Wai
 		_, _ = s.Go(func(ctx context.Context, self *Self) error {
 			rng := rand.New(rand.NewPCG(seed, 4))
 			for ctx.Err() == nil && time.Since(bubbleStart) < talking {
-				x.talk(ctx, self, n, c, calls, rng)
+				x.talk(ctx, self, n, c, rng)
 				time.Sleep(200 * time.Millisecond)
 			}
 			return sleeper(ctx, self)
@@ -243,10 +260,8 @@ var bubbleStart = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // talk finds the sink of a node, monitors it and sends until it is reported
 // gone, or enough was said.
-func (x ordeal) talk(ctx context.Context, self *Self, n node.Name, c *court, calls *sync.WaitGroup, rng *rand.Rand) {
-	calls.Add(1)
-	sink, err := Call[PID](ctx, self, Name{"sink", n}, nil)
-	calls.Done()
+func (x ordeal) talk(ctx context.Context, self *Self, n node.Name, c *court, rng *rand.Rand) {
+	sink, err := c.call(ctx, self, Name{"sink", n})
 	if err != nil {
 		return
 	}
@@ -285,9 +300,7 @@ func (x ordeal) talk(ctx context.Context, self *Self, n node.Name, c *court, cal
 		}
 		c.mu.Unlock()
 		if rng.IntN(20) == 0 {
-			calls.Add(1)
-			_, _ = Call[PID](ctx, self, sink, nil)
-			calls.Done()
+			_, _ = c.call(ctx, self, sink)
 		}
 		if number%x.burst == 0 {
 			time.Sleep(time.Duration(x.burst*rng.IntN(150)) * time.Millisecond)

@@ -372,15 +372,45 @@ func erlangResults(file string) (out []measured) {
 
 // messageTable has a line for each kind and way: of several series the median.
 func messageTable(all []measured) *table {
-	tab := &table{name: "messages", head: []string{"what", "way", "median µs", "least µs", "messages/s", "allocations"}}
+	tab := &table{name: "messages", head: []string{"what", "way", "median µs", "least µs", "messages/s", "allocations", "to nats.go", "to Erlang"}}
 	for _, what := range []string{"call", "apply", "spawn", "one-way-100", "one-way-1000", "one-way-10000"} {
 		for _, way := range []string{"regent", "plain nats.go", "Erlang/OTP"} {
 			if cells := messageRow(all, what, way); cells != nil {
-				tab.rows = append(tab.rows, cells)
+				tab.rows = append(tab.rows, append(cells, ratio(all, what, way, "plain nats.go"), ratio(all, what, way, "Erlang/OTP")))
 			}
 		}
 	}
 	return tab
+}
+
+// ratio is how many times as fast as another way regent is.
+func ratio(all []measured, what, way, other string) string {
+	ours, theirs := speed(all, what, way), speed(all, what, other)
+	if way != "regent" || ours == 0 || theirs == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.2f", ours/theirs)
+}
+
+// speed is the median over the series: messages, or median round trips, in a
+// second.
+func speed(all []measured, what, way string) float64 {
+	var list []float64
+	for _, m := range all {
+		switch {
+		case m.what != what || m.way != way:
+		case m.perSecond > 0:
+			list = append(list, m.perSecond)
+		case len(m.times) > 0:
+			slices.Sort(m.times)
+			list = append(list, 1/m.times[len(m.times)/2].Seconds())
+		}
+	}
+	if len(list) == 0 {
+		return 0
+	}
+	slices.Sort(list)
+	return list[len(list)/2]
 }
 
 func messageRow(all []measured, what, way string) []string {

@@ -121,7 +121,7 @@ func (c *conn) buffer(f *frame) []byte {
 	return binary.BigEndian.AppendUint64(b, f.conn)
 }
 
-const freeMax = 4 // buffers that are kept for later batches
+const freeMax = 2 // buffers that are kept for later batches
 
 func (c *conn) recycle(b []byte) {
 	if len(c.out.free) < freeMax && cap(b) <= 2*c.s.pace.batch {

@@ -35,7 +35,7 @@ type ExecResult struct {
 const (
 	execTimeout    = time.Minute
 	execTimeoutMax = time.Hour
-	execOutputMax  = 256 << 10 // bytes
+	execOutputMax  = 128 << 10 // bytes; as JSON at most six times as many, which fit into one message
 	execAtOnce     = 8         // commands on one node
 	execWordsMax   = 128 << 10 // bytes, what Linux takes as one argument
 )

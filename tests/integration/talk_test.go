@@ -119,6 +119,10 @@ func (m *host) exec() {
 			m.t.Errorf("exec %q: %s, expected %s", tc.words, out, tc.want)
 		}
 	}
+	// The most that JSON makes of bytes still fits into one answer.
+	if out := m.prints("rpc", "node2@lxw", "exec", "--", "head", "-c", "300000", "/dev/zero"); !strings.Contains(out, `"status":0`) || !strings.Contains(out, `"truncated":true`) {
+		m.t.Errorf("300,000 zeros: %d bytes, beginning with %.40s", len(out), out)
+	}
 	m.fails(1, []string{"not allowed on this node", "allow_exec: true"}, "rpc", "node1@lxw", "exec", "echo", "x")
 	m.fails(1, []string{"had not ended in time, and was killed"}, "rpc", "node2@lxw", "exec", `{"command":["sleep","1000"],"timeout_ms":100}`)
 	m.fails(1, []string{"not in PATH", "no shell reads it"}, "rpc", "node2@lxw", "exec", "echo a b")

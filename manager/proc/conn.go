@@ -51,6 +51,10 @@ type conn struct {
 	in, inBytes atomic.Uint64 // numbered frames that have arrived
 	ackSent     atomic.Uint64
 	ackBytes    atomic.Uint64
+	crowd       *mailbox // that a message has found crowded; Receive alone uses it
+	holding     atomic.Bool
+	heldIn      atomic.Uint64 // what is acknowledged while holding
+	heldBytes   atomic.Uint64
 	known       atomic.Uint64 // acked, to be read without the mutex
 	heard       atomic.Bool   // since the last tick
 	confirmed   atomic.Bool
@@ -176,7 +180,7 @@ func (c *conn) await(ctx context.Context) error {
 
 // stamp adds what has arrived here.
 func (c *conn) stamp(f *frame) {
-	f.ack, f.ackBytes = c.in.Load(), c.inBytes.Load()
+	f.ack, f.ackBytes = c.ackable()
 	c.ackSent.Store(f.ack)
 	c.ackBytes.Store(f.ackBytes)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Message is what a mailbox holds: a Msg, *Request, Down, ExitSignal, NodeUp,
@@ -71,6 +72,10 @@ type mailbox struct {
 	owed    map[callKey]struct{} // requests that are not answered yet
 	dropped uint64
 	drops   *atomic.Uint64 // of all mailboxes of the system
+
+	read  uint64      // letters that the reader has taken
+	stuck bool        // it has taken none for long
+	crowd atomic.Bool // more than half full, and the reader reads: see hold
 }
 
 // letter is a message in a mailbox.
@@ -166,6 +171,33 @@ func (b *mailbox) add(l letter) {
 		b.queue, b.head = b.queue[:n], 0
 	}
 	b.queue = append(b.queue, l)
+	b.crowd.Store(b.crowded())
+}
+
+func (b *mailbox) crowded() bool {
+	return !b.closed && !b.stuck && (2*b.count > b.limit.Messages || 2*b.bytes > b.limit.Bytes)
+}
+
+// readerMax is how long a reader may take nothing before nobody waits for it.
+const readerMax = 50 * time.Millisecond
+
+// relieved waits until the mailbox is no longer crowded, as long as its reader
+// reads, and at most for a while.
+func (b *mailbox) relieved(ctx context.Context, most time.Duration) {
+	begun := time.Now()
+	last, lastAt := uint64(0), begun
+	for b.crowd.Load() && time.Since(begun) < most && ctx.Err() == nil {
+		time.Sleep(time.Millisecond)
+		b.mu.Lock()
+		switch {
+		case b.read != last:
+			last, lastAt = b.read, time.Now()
+		case time.Since(lastAt) > readerMax:
+			b.stuck = true
+			b.crowd.Store(false)
+		}
+		b.mu.Unlock()
+	}
 }
 
 // dropOldest removes the first message that counts.
@@ -189,6 +221,15 @@ func (b *mailbox) dropOldest(evicted *[]callKey) bool {
 func (b *mailbox) drop() {
 	b.dropped++
 	b.drops.Add(1)
+}
+
+// hand gives the reader the letter at i.
+func (b *mailbox) hand(i int) Message {
+	m := b.take(i)
+	b.read++
+	b.stuck = false
+	b.crowd.Store(b.crowded())
+	return m
 }
 
 // take removes the letter at i.
@@ -235,7 +276,7 @@ func (b *mailbox) tryPick(match func(Message) bool, after *uint64) Message {
 		if b.head == len(b.queue) {
 			return nil
 		}
-		return b.take(b.head)
+		return b.hand(b.head)
 	}
 	for i := b.head; i < len(b.queue); i++ {
 		l := b.queue[i]
@@ -247,7 +288,7 @@ func (b *mailbox) tryPick(match func(Message) bool, after *uint64) Message {
 			// What was dropped meanwhile is gone; what came is behind.
 			for j := b.head; j < len(b.queue); j++ {
 				if b.queue[j].id == l.id {
-					return b.take(j)
+					return b.hand(j)
 				}
 			}
 		}
@@ -277,6 +318,7 @@ func (b *mailbox) close() []callKey {
 	b.closed = true
 	owed := slices.Collect(maps.Keys(b.owed))
 	b.queue, b.head, b.owed, b.count, b.bytes = nil, 0, nil, 0, 0
+	b.crowd.Store(false)
 	return owed
 }
 

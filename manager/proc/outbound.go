@@ -23,6 +23,7 @@ type pace struct {
 	atOnce  uint64        // unacknowledged frames up to which the next is sent at once
 	batch   int           // bytes of a batch that waits for no more
 	network uint64        // unacknowledged bytes up to which the transport is given more
+	frames  uint64        // and unacknowledged frames
 	gather  time.Duration // the longest that a frame waits for others, unless the network is full
 	ackAt   uint64        // frames that are acknowledged at once, when they have arrived
 	ackSize uint64        // and bytes
@@ -32,7 +33,7 @@ type pace struct {
 // batch of 32 KiB is large enough for its own costs to vanish, and small enough
 // to be copied within a cache. 512 KiB is what a link of 1 Gbit/s carries in 4 ms.
 // A millisecond is what an answer over a real network takes anyway.
-var defaultPace = pace{atOnce: 32, batch: 32 << 10, network: 512 << 10, gather: time.Millisecond, ackAt: 16, ackSize: 64 << 10}
+var defaultPace = pace{atOnce: 32, batch: 32 << 10, network: 512 << 10, frames: 4096, gather: time.Millisecond, ackAt: 16, ackSize: 64 << 10}
 
 // outbound is what gathers. Its connection's mutex guards it.
 type outbound struct {
@@ -86,7 +87,7 @@ func (c *conn) put(f *frame, most int) error {
 	at := len(b.buf)
 	// It says what has arrived, but may have to wait for the network: that does
 	// not count as an acknowledgement.
-	f.ack, f.ackBytes = c.in.Load(), c.inBytes.Load()
+	f.ack, f.ackBytes = c.ackable()
 	b.buf = appendFrame(append(b.buf, make([]byte, batchItem)...), f)
 	n := len(b.buf) - at - batchItem
 	binary.BigEndian.PutUint32(b.buf[at:], uint32(n))
@@ -107,7 +108,9 @@ func (f *frame) sizeMax() int {
 // quiet: so little is on its way that the next frame needs no others.
 func (c *conn) quiet() bool { return c.out.sent-c.acked <= c.s.pace.atOnce && c.networkOpen() }
 
-func (c *conn) networkOpen() bool { return c.out.sentBytes-c.ackedB <= c.s.pace.network }
+func (c *conn) networkOpen() bool {
+	return c.out.sentBytes-c.ackedB <= c.s.pace.network && c.out.sent-c.acked <= c.s.pace.frames
+}
 
 // buffer begins a batch.
 func (c *conn) buffer(f *frame) []byte {
@@ -240,4 +243,37 @@ func (s *System) batch(b []byte) {
 		}
 	}
 	s.acknowledge(c)
+}
+
+// holdMax is how long acknowledgements may wait for a reader; less where the
+// tick time demands it.
+const holdMax = 500 * time.Millisecond
+
+// hold keeps acknowledgements back while a mailbox is crowded and its reader
+// reads: so the sender waits for it, and nothing has to be dropped only because
+// messages come faster than they are read. For a process that does not read
+// nobody waits, since all others get their messages over the same connection.
+func (c *conn) hold(box *mailbox) {
+	s := c.s
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return
+	}
+	c.heldIn.Store(c.ackSent.Load())
+	c.heldBytes.Store(c.ackBytes.Load())
+	c.holding.Store(true)
+	s.work.Go(func() {
+		box.relieved(s.life0, min(holdMax, s.TickTime()/4))
+		c.holding.Store(false)
+		c.control(kindAck, "")
+	})
+}
+
+// ackable is what may be acknowledged.
+func (c *conn) ackable() (frames, bytes uint64) {
+	if c.holding.Load() {
+		return c.heldIn.Load(), c.heldBytes.Load()
+	}
+	return c.in.Load(), c.inBytes.Load()
 }

@@ -161,11 +161,51 @@ func TestNetworkStaysFree(t *testing.T) {
 	})
 }
 
+// TestReaderIsWaitedFor: messages that come faster than they are read are not
+// dropped as long as they are read; a process that does not read holds up
+// nobody.
+func TestReaderIsWaitedFor(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *fabric) {
+		a, b := f.start(n1), f.start(n2)
+		slow := sum(t)
+		pid := spawned(t, b, "", func(ctx context.Context, self *Self) error {
+			time.Sleep(20 * time.Millisecond) // busy with something else
+			return slow(ctx, self)
+		})
+		deaf := spawned(t, b, "", sleeper)
+		ctx := t.Context()
+		const n = 60_000
+		begun := time.Now()
+		for i := range n {
+			if err := a.Send(ctx, pid, numbered(i, 10)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := Call[int](ctx, a, pid, nil); err != nil || got != n {
+			t.Errorf("%d of %d have arrived: %v", got, n, err)
+		}
+		for i := range n {
+			if err := a.Send(ctx, deaf, numbered(i, 10)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := Call[int](ctx, a, pid, nil); err != nil || got != n {
+			t.Errorf("then %d: %v", got, err)
+		}
+		if took := time.Since(begun); took > 2*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		if d := b.Stats().Dropped; d < n-mailboxMessages-100 {
+			t.Errorf("%d were dropped", d)
+		}
+	})
+}
+
 // TestLastWords: what was sent before a connection is ended arrives, also what
 // had gathered.
 func TestLastWords(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *fabric) {
-		slow := pace{batch: 32 << 10, network: 512 << 10, gather: time.Hour, ackAt: 1000, ackSize: 1 << 20}
+		slow := pace{batch: 32 << 10, network: 512 << 10, frames: 4096, gather: time.Hour, ackAt: 1000, ackSize: 1 << 20}
 		a, b := f.start(n1, f.paced(slow)), f.start(n2, f.paced(slow))
 		pid := spawned(t, b, "", sum(t))
 		for i := range 500 {

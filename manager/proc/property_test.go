@@ -60,8 +60,8 @@ type ordeal struct {
 // frames, and wait for every acknowledgement.
 var paces = []pace{
 	defaultPace,
-	{atOnce: 0, batch: 32 << 10, network: 512 << 10, gather: time.Millisecond, ackAt: 1, ackSize: 1},
-	{atOnce: 2, batch: 300, network: 1000, gather: 50 * time.Millisecond, ackAt: 4, ackSize: 500},
+	{atOnce: 0, batch: 32 << 10, network: 512 << 10, frames: 4096, gather: time.Millisecond, ackAt: 1, ackSize: 1},
+	{atOnce: 2, batch: 300, network: 1000, frames: 50, gather: 50 * time.Millisecond, ackAt: 4, ackSize: 500},
 	{atOnce: 1, batch: 1, network: 0, gather: time.Second, ackAt: 2, ackSize: 100_000},
 }
 

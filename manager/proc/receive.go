@@ -140,9 +140,15 @@ func (s *System) acknowledge(c *conn) {
 	if c.batch {
 		frames, size = s.pace.ackAt, s.pace.ackSize
 	}
-	if c.in.Load()-c.ackSent.Load() >= frames || c.inBytes.Load()-c.ackBytes.Load() >= size {
-		c.control(kindAck, "")
+	if c.holding.Load() || c.in.Load()-c.ackSent.Load() < frames && c.inBytes.Load()-c.ackBytes.Load() < size {
+		return
 	}
+	if box := c.crowd; c.batch && box != nil && box.crowd.Load() {
+		c.hold(box)
+		return
+	}
+	c.crowd = nil
+	c.control(kindAck, "")
 }
 
 func (s *System) dispatch(c *conn, f *frame) {
@@ -193,6 +199,9 @@ func (s *System) onSend(c *conn, f *frame) {
 		return
 	}
 	s.deliver(p, Msg{c.sender(f), f.payload})
+	if p.box.crowd.Load() {
+		c.crowd = p.box
+	}
 }
 
 func (s *System) onCall(c *conn, f *frame) {

@@ -30,6 +30,8 @@ type cluster struct {
 	rev      policy.Revision
 	seen     map[string]policy.Revision // message ids
 	identity policy.Identity
+	kept     map[policy.Key]policy.Cell // what the store goes back to
+	keptRev  policy.Revision
 
 	queue []func()
 	trace strings.Builder

@@ -291,6 +291,11 @@ func (m *Machine) decideTrust() {
 	if m.knowsBucket() || m.vouched() || m.firstBoot() || m.quarantined() {
 		b.trusted = true
 		m.disk.trust(b.identity, b.seq)
+		for _, mb := range m.members {
+			if n := mb.cell.Node; n != nil {
+				m.noteLease(n.TTL)
+			}
+		}
 		m.beats.changed = true
 		m.touch()
 	}

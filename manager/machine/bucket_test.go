@@ -45,6 +45,25 @@ func TestRule8BucketIdentity(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a lease that is remembered, of the bucket before", func(t *testing.T) {
+		const theirs = 7 * time.Second
+		r := newRig(t)
+		r.frozen(n3, func(s *policy.SessionRecord) { s.TTL = theirs })
+		mem := r.m.disk.durable
+		if mem.Longest != theirs {
+			t.Fatalf("memory = %+v", mem)
+		}
+		mem.Identity = "another"
+		r = bareRig(t, config(func(c *Config) { c.Memory = mem }))
+		r.snapshot()
+		r.pass(theirs + r.lease().Fence() - 20*time.Millisecond)
+		r.noWrite()
+		r.pass(50 * time.Millisecond)
+		r.write(OpRegister)
+		if got := r.m.disk.durable; got.Identity != bucketID || got.Longest != 0 {
+			t.Errorf("memory = %+v, want none of the bucket before", got)
+		}
+	})
 	t.Run("a live node that acts on it vouches", func(t *testing.T) {
 		r := bareRig(t, noMemory)
 		r.snapshot()

@@ -53,7 +53,8 @@ type agent struct {
 	barrier machine.Sync
 	heard   []node.Name
 	born    machine.Instant
-	bucket  int // how many buckets had been lost before it
+	bucket  int           // how many buckets had been lost before it
+	longest time.Duration // the longest lease that its disk knew of when it began
 	over    bool
 	renewID string // of the last registration or renewal sent
 	sentAt  machine.Instant
@@ -110,8 +111,9 @@ func (c *Checker) Fail(rule, format string, args ...any) {
 }
 
 // Booted says that an agent process has started. Lives are counted up.
-func (c *Checker) Booted(l Life, n node.Name, nonce policy.Nonce, lease policy.Lease, barrier machine.Sync) {
-	c.lives = append(c.lives, agent{node: n, lease: lease, barrier: barrier, bucket: c.buckets})
+// longest is the longest lease that it knows of from its disk.
+func (c *Checker) Booted(l Life, n node.Name, nonce policy.Nonce, lease policy.Lease, barrier machine.Sync, longest time.Duration) {
+	c.lives = append(c.lives, agent{node: n, lease: lease, barrier: barrier, bucket: c.buckets, longest: max(lease.TTL, longest)})
 	c.byNonce[nonce] = l
 	c.lives[l].born = c.clock(l)
 }

@@ -45,7 +45,7 @@ var short = lease(3 * time.Second)
 func (w *world) boot(n node.Name, l policy.Lease) Life {
 	w.ids++
 	life := Life(len(w.c.lives))
-	w.c.Booted(life, n, policy.Nonce(fmt.Sprint("agent", w.ids)), l, machine.Sync{})
+	w.c.Booted(life, n, policy.Nonce(fmt.Sprint("agent", w.ids)), l, machine.Sync{}, 0)
 	return life
 }
 
@@ -398,6 +398,15 @@ func TestLostBucket(t *testing.T) {
 			w.c.Died(b)
 			return w.boot(n2, short)
 		})
+	})
+	t.Run("one that its disk knows of", func(t *testing.T) {
+		w := newWorld(t)
+		beside(w, w.boot(n1, long), func() Life {
+			b := w.boot(n2, short)
+			w.c.lives[b].longest = long.TTL
+			return b
+		})
+		w.caught("I1")
 	})
 	both(t, "until its fence", "I4", func(w *world, late bool) {
 		a := w.boot(n1, long)

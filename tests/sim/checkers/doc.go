@@ -44,8 +44,9 @@
 //	bygone: an epoch of a lost      rule 8: revisions and records       the end of the instance; on a
 //	bucket beside those of the new  begin anew                          node's disk they go on growing
 //	unknown: an instance of a lost  rule 8 waits for the longest lease  its fence (I4)
-//	bucket beside one of the new    known; a life that began later,
-//	                                with a shorter lease, knows none
+//	bucket beside one of the new    known; a life that began later, by
+//	                                a shorter lease and with an empty
+//	                                disk, knows of none
 //	slept: a session ended before   its host was paused, clocks and     its next renewal that was sent
 //	its own clock says so           all; others count on                since
 //	excused: an instance that was   the same: nothing can know that in  its end: sim demands it within

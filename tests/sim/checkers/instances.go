@@ -68,10 +68,11 @@ type instance struct {
 
 // unknowable: rule 8 waits for the longest lease that a node knows of. One whose
 // life began when o's bucket was lost already has read of no lease in it, and o may
-// run by a longer one than its own: until that is over, as I4 says.
+// run by a longer one than its own, and than those on its disk: until that is over,
+// as I4 says.
 func (c *Checker) unknowable(o, in *instance) bool {
 	of, by := &c.lives[o.life], &c.lives[in.life]
-	return o.app == in.app && o.bucket < by.bucket && of.lease.TTL > by.lease.TTL
+	return o.app == in.app && o.bucket < by.bucket && of.lease.TTL > by.longest
 }
 
 func (in *instance) name() string {

@@ -264,6 +264,10 @@ func scenarioVerb(t *testing.T, n *testNode, verb string, apps []policy.App, res
 		n.unknown = 1
 	case "lose":
 		n.lose = 1
+	case "late":
+		n.late = duration(t, rest[0])
+	case "slept":
+		n.step(machine.Slept{})
 	default:
 		t.Fatalf("unknown verb %s", verb)
 	}

@@ -300,7 +300,7 @@ var teeth = []tooth{
 	{name: "a host that slept stops nothing", by: `sleep|I[14]`, edits: []edit{
 		{fileSession, "\tm.fence(\"the host slept or stood still\")\n", ""},
 	}},
-	{name: "a store that was set back and went on is an old picture", by: `rule 9|I[138]|A1/A3|S1`, edits: []edit{
+	{name: "a store that was set back and went on is an old picture", by: `rule 9|I[1358]|A1/A3|S1`, edits: []edit{
 		{fileBucket, "\tif m.forgotten() {", "\tif m.forgotten() && false {"},
 		{fileRequest, "if ev.Rev <= r.seen {", "if false {"},
 	}},

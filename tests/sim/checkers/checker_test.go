@@ -2,6 +2,7 @@ package checkers
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -146,9 +147,7 @@ type checkpoint struct {
 
 func (w *world) checkpoint() checkpoint {
 	cp := checkpoint{w.rev, map[policy.Key]policy.Cell{}}
-	for k, c := range w.cells {
-		cp.cells[k] = c
-	}
+	maps.Copy(cp.cells, w.cells)
 	return cp
 }
 

@@ -439,8 +439,10 @@ func (c *Checker) renewed(id policy.Session) {
 	}
 }
 
-func (a *app) holds(s policy.Session, e policy.Epoch) bool {
-	for _, slot := range []policy.Slot{a.record.Owner, a.record.Next, a.record.Prev} {
+func (a *app) holds(s policy.Session, e policy.Epoch) bool { return holds(&a.record, s, e) }
+
+func holds(rec *policy.AppRecord, s policy.Session, e policy.Epoch) bool {
+	for _, slot := range [...]policy.Slot{rec.Owner, rec.Next, rec.Prev} {
 		if slot.Session == s && slot.Epoch == e {
 			return true
 		}
@@ -526,7 +528,7 @@ func (c *Checker) appApplied(now *policy.AppRecord, stray bool) {
 	a.follow(now)
 	c.restored(now)
 	if stray {
-		c.strayed(a)
+		c.strayed(a, &was)
 		return
 	}
 	if now.High < was.High || now.Owner.Epoch > now.High || now.Next.Epoch > now.High {
@@ -547,8 +549,9 @@ func (c *Checker) appApplied(now *policy.AppRecord, stray bool) {
 	}
 }
 
-// strayed: rights that were in a record were written over.
-func (c *Checker) strayed(a *app) {
+// strayed: the rights that were in a record were written over.
+func (c *Checker) strayed(a *app, was *policy.AppRecord) {
+	over := func(s policy.Session, e policy.Epoch) bool { return holds(was, s, e) && !a.holds(s, e) }
 	a.breaks("a write from before the store was set back found its revision given again")
 	a.started = min(a.started, a.record.High)
 	for _, s := range [2]policy.Slot{a.record.Owner, a.record.Next} {
@@ -558,13 +561,13 @@ func (c *Checker) strayed(a *app) {
 	}
 	for i := range c.lives {
 		for j := range c.lives[i].rights {
-			if r := &c.lives[i].rights[j]; r.app == a.spec.App && !r.lost && !a.holds(r.session, r.epoch) {
+			if r := &c.lives[i].rights[j]; r.app == a.spec.App && !r.lost && over(r.session, r.epoch) {
 				r.lost, r.until = true, c.noticed(Life(i))
 			}
 		}
 	}
 	for i := range c.instances {
-		if in := &c.instances[i]; in.app == a.spec.App && !a.holds(in.session, in.epoch) {
+		if in := &c.instances[i]; in.app == a.spec.App && over(in.session, in.epoch) {
 			c.unsettle(in)
 		}
 	}

@@ -31,6 +31,7 @@ type bucket struct {
 
 	ahead   policy.Revision // known otherwise, and not in the picture yet; 0: nothing
 	aheadAt Instant         // since when it is awaited
+	awaited []policy.Cell   // what answers told of above the picture: its keys and revisions, as they came
 }
 
 func (m *Machine) viewed(v policy.View) {
@@ -74,6 +75,15 @@ func (b *bucket) saw(rev policy.Revision, now Instant) {
 	}
 }
 
+// answered: a write or a read has told of a value that the picture may not have
+// yet.
+func (b *bucket) answered(k policy.Key, rev policy.Revision, now Instant) {
+	b.saw(rev, now)
+	if rev > b.seq {
+		b.awaited = append(b.awaited, policy.Cell{Key: k, Rev: rev})
+	}
+}
+
 func (m *Machine) snapshot(v policy.View) {
 	b := &m.bucket
 	b.lost = ""
@@ -91,23 +101,40 @@ func (m *Machine) snapshot(v policy.View) {
 	case v.Seq >= b.seq:
 		m.caughtUp()
 	}
+	b.awaited = slices.DeleteFunc(b.awaited, func(c policy.Cell) bool { return c.Rev <= v.Seq })
 	b.ready = true
 	for _, a := range m.apps {
 		a.looked = true
 	}
 }
 
-// changed takes the picture one change further. It is held against what is known
-// otherwise only when it may have come to that.
+// changed takes the picture one change further.
 func (m *Machine) changed(v policy.View) {
 	b := &m.bucket
 	if b.picture == nil || v.Seq <= b.at {
 		return
 	}
 	b.paint(v)
-	if v.Seq >= b.seq && (b.regress || b.most > b.seq) {
+	switch {
+	case b.regress && v.Seq >= b.seq:
 		m.caughtUp()
+	case !b.regress && m.overtaken():
+		m.wentBack()
 	}
+}
+
+// overtaken reports whether the picture has come to what an answer told of, and
+// has something else there.
+func (m *Machine) overtaken() bool {
+	b := &m.bucket
+	for len(b.awaited) > 0 && b.awaited[0].Rev <= b.at {
+		k := b.awaited[0].Key
+		b.awaited = b.awaited[1:]
+		if m.gone(k) {
+			return true
+		}
+	}
+	return false
 }
 
 // caughtUp: the picture has come to what had been seen before. If it shows all of
@@ -129,22 +156,22 @@ func (m *Machine) caughtUp() {
 // forgotten reports whether something is known at a revision that the picture
 // has reached, and is not in the picture.
 func (m *Machine) forgotten() bool {
-	b := &m.bucket
-	gone := func(k policy.Key) bool {
-		known := m.knownCell(k)
-		return known.Rev > 0 && known.Rev <= b.at && replacedBy(known, b.picture[k])
-	}
 	for _, a := range m.apps {
-		if gone(policy.AppKey(a.App)) || gone(policy.PermitKey(a.App)) {
+		if m.gone(policy.AppKey(a.App)) || m.gone(policy.PermitKey(a.App)) {
 			return true
 		}
 	}
 	for _, mb := range m.members {
-		if gone(policy.NodeKey(mb.name)) {
+		if m.gone(policy.NodeKey(mb.name)) {
 			return true
 		}
 	}
-	return gone(policy.NodeKey(m.cfg.Self)) || gone(policy.ConfigKey())
+	return m.gone(policy.NodeKey(m.cfg.Self)) || m.gone(policy.ConfigKey())
+}
+
+func (m *Machine) gone(k policy.Key) bool {
+	known, b := m.knownCell(k), &m.bucket
+	return known.Rev > 0 && known.Rev <= b.at && replacedBy(known, b.picture[k])
 }
 
 // knownCell is the newest known value of a key, its revision alone if it could

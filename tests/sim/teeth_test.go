@@ -302,6 +302,7 @@ var teeth = []tooth{
 	}},
 	{name: "a store that was set back and went on is an old picture", by: `rule 9|I[1358]|A1/A3|S1`, edits: []edit{
 		{fileBucket, "\tif m.forgotten() {", "\tif m.forgotten() && false {"},
+		{fileBucket, "case !b.regress && m.overtaken():", "case false:"},
 		{fileRequest, "if ev.Rev <= r.seen {", "if false {"},
 	}},
 	{name: "certified, and the groups not killed", by: `I4`, edits: []edit{

@@ -13,7 +13,8 @@ type app struct {
 	AppConfig
 	kind      policy.RestartType // given by the latest start
 	permitted bool
-	told      bool  // permit was called in this life: what is persisted no longer counts
+	barred    Instant // since when not, if that came in this life
+	told      bool    // permit was called in this life: what is persisted no longer counts
 	persist   *bool // a permission that is not in its cell yet
 
 	// What the specification says beside Spec.
@@ -145,8 +146,8 @@ func (m *Machine) learnApp(c policy.Cell) {
 	}
 	a.rec, a.missing = c.App, 0
 	a.see(m, c.App.High)
-	if c.App.First != policy.FirstNone && !a.owns(m) && !m.mine(c.App.Next) {
-		a.failed = "" // started again since: a new chance
+	if c.App.First != policy.FirstNone && !a.owns(m) && !m.mine(c.App.Next) && a.failed != "" {
+		a.failed, m.beats.changed = "", true // started again since: a new chance
 	}
 	if c.App.First != policy.FirstWait {
 		a.unawaited = nil

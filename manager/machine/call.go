@@ -200,7 +200,8 @@ func (m *Machine) commandPermit(a *app, c Command) {
 	if a.permitted != c.Permitted || c.Persist {
 		m.emit(History{Type: "permit", App: a.App, Node: m.cfg.Self, Detail: detail})
 	}
-	a.permitted, a.told = c.Permitted, true
+	m.setPermitted(a, c.Permitted)
+	a.told = true
 	if c.Persist {
 		a.persist = new(c.Permitted)
 	}

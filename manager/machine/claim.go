@@ -99,13 +99,19 @@ func (m *Machine) comingUp(a *app, n node.Name) bool {
 	return m.awaitable(a, mb) && mb.beat.Session == "" && !m.passed(a.since.Add(m.cfg.Lease.TRes()))
 }
 
-// awaitable: the node is there, and may run the app as far as is known.
+// awaitable: the node is there, and may run the app as far as is known. That it
+// failed there was before this start.
 func (m *Machine) awaitable(a *app, mb *member) bool {
 	if mb == nil || !mb.present() || mb.beat.Hidden || mb.beat.Phase == BeatClosing || slices.Contains(a.unawaited, mb.name) {
 		return false
 	}
-	ab := mb.apps[a.App]
-	return !ab.Denied && !ab.Failed
+	return !mb.apps[a.App].Denied
+}
+
+// failedThere: whoever reads that the app was started again forgets that it failed
+// there, so that what was heard of that before counts no more.
+func (a *app) failedThere(ab AppBeat) bool {
+	return ab.Failed && (a.rec == nil || a.rec.First == policy.FirstNone)
 }
 
 // candidate reports whether a node could run the app now, as far as it is
@@ -122,7 +128,7 @@ func (m *Machine) candidate(a *app, n node.Name) bool {
 		return false
 	}
 	ab := mb.apps[a.App]
-	return ab.Started && !ab.Denied && !ab.Failed
+	return ab.Started && !ab.Denied && !a.failedThere(ab)
 }
 
 // weights counts the distributed apps that each node owns, per the records

@@ -250,7 +250,7 @@ func (m *Machine) inability(a *app, n node.Name) (Standing, string) {
 		return StandingUnstarted, ""
 	case ab.Denied:
 		return StandingDenied, ""
-	case ab.Failed:
+	case a.failedThere(ab):
 		return StandingFailed, ab.Error
 	case mb.beat.Session == "":
 		return StandingNoSession, ""

@@ -104,7 +104,7 @@ func (b *abort) count() int { b.mu.Lock(); defer b.mu.Unlock(); return len(b.rea
 
 var twoPhases = Start{App: "a", Epoch: 7, Kind: policy.StartTakeover, From: "n2@h", Phases: []policy.Phase{{Name: "init"}, {Name: "go", Args: "[1]"}}}
 
-func begun(a *script, s Start) (Instance, *abort) {
+func begun(a Application, s Start) (Instance, *abort) {
 	b := new(abort)
 	return Go{New: func() Application { return a }, StopTimeout: time.Second, Abort: b.call}.Start(s), b
 }

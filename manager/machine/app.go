@@ -15,7 +15,7 @@ type app struct {
 	permitted bool
 	barred    Instant // since when not, if that came in this life
 	told      bool    // permit was called in this life: what is persisted no longer counts
-	persist   *bool // a permission that is not in its cell yet
+	persist   *bool   // a permission that is not in its cell yet
 
 	// What the specification says beside Spec.
 	dropped bool         // no longer in it: not loaded here

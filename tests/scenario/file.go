@@ -26,9 +26,10 @@ type App struct {
 	Groups    [][]string // nil: a local app
 	Timeout   time.Duration
 	Infinite  bool
-	Exclusive bool // takeovers are exclusive; else they overlap, as in OTP
-	Phases    bool // has start phases
-	Full      bool // failovers are announced as such
+	Exclusive bool     // takeovers are exclusive; else they overlap, as in OTP
+	Phases    []string // its start phases; nil: it has none
+	Parts     []string // apps that it includes
+	Full      bool     // failovers are announced as such
 }
 
 // OwnSpec is what one node is told of an app instead of what the others are.
@@ -65,6 +66,16 @@ func (s *Scenario) AppsOf(node string) (apps []App, denied []string) {
 		}
 	}
 	return apps, denied
+}
+
+// Whole is the app that an app is a part of, itself if it is none.
+func (s *Scenario) Whole(name string) string {
+	for _, a := range s.Apps {
+		if slices.Contains(a.Parts, name) {
+			return s.Whole(a.Name)
+		}
+	}
+	return name
 }
 
 // BarrierOf is the barrier of a node; nil if the scenario says nothing of one.

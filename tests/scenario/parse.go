@@ -200,9 +200,26 @@ func (p *parser) finish() {
 		p.fail(1, "no rules")
 	case len(p.s.Steps) == 0:
 		p.fail(1, "nothing happens")
+	case p.partsBefore() != "":
+		p.fail(1, "%s stands before its parts", p.partsBefore())
 	default:
 		p.pairs()
 	}
+}
+
+// partsBefore is an app whose parts are not declared before it: none includes
+// itself.
+func (p *parser) partsBefore() string {
+	var seen []string
+	for _, a := range p.s.Apps {
+		for _, part := range a.Parts {
+			if !slices.Contains(seen, part) {
+				return a.Name
+			}
+		}
+		seen = append(seen, a.Name)
+	}
+	return ""
 }
 
 // pairs: what one side is expected to do differently is written beside what the
@@ -315,7 +332,7 @@ func (p *parser) rule() {
 // countMax bounds how many apps one line declares.
 const countMax = 999
 
-// declareApp: app NAME [count N] local|(TIMEOUT N1 {N2 N3}) options
+// declareApp: app NAME [count N] part|local|(TIMEOUT N1 {N2 N3}) options
 func (p *parser) declareApp() {
 	a := App{Name: p.next("a name")}
 	count := 0
@@ -341,18 +358,25 @@ func (p *parser) declareApp() {
 
 func (p *parser) spec(a *App) {
 	if p.take("local") {
+		p.options(a, "phases", "includes")
 		return
 	}
 	if a.Infinite = p.take("infinity"); !a.Infinite {
 		a.Timeout = p.duration()
 	}
 	a.Groups = p.groups()
+	p.options(a, "exclusive", "phases", "includes", "full")
+}
+
+func (p *parser) options(a *App, options ...string) {
 	for len(p.words) > 0 && p.err == nil {
-		switch p.oneOf("exclusive", "phases", "full") {
+		switch p.oneOf(options...) {
 		case "exclusive":
 			a.Exclusive = true
 		case "phases":
-			a.Phases = true
+			a.Phases = strings.Split(p.next("phases with commas between them"), ",")
+		case "includes":
+			a.Parts = strings.Split(p.next("apps with commas between them"), ",")
 		case "full":
 			a.Full = true
 		}

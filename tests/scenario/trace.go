@@ -40,6 +40,8 @@ func (g *Segment) add(to map[string][]string, e Event) {
 	switch e.Kind {
 	case AppStart:
 		what = strings.TrimSpace(fmt.Sprintf("%s start %s %s", e.Node, e.Word, e.From))
+	case AppPhase:
+		what = fmt.Sprintf("%s phase %s", e.Node, e.Word)
 	case AppFailed, AppEnds:
 		what = fmt.Sprintf("%s %s", e.Node, e.Kind)
 	case NodeUp:

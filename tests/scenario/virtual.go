@@ -3,6 +3,7 @@ package scenario
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -135,13 +136,15 @@ var virtualExits = map[int]string{0: ExitNormal, 2: ExitConfig, 3: ExitSync, 6: 
 func (w *virtual) see(s machinetest.Seen) {
 	kinds := map[machinetest.SeenKind]EventKind{
 		machinetest.SeenUp: NodeUp, machinetest.SeenExit: NodeEnds, machinetest.SeenKilled: NodeEnds, machinetest.SeenFenced: NodeEnds, machinetest.SeenStart: AppStart,
-		machinetest.SeenStarted: AppStarted, machinetest.SeenFailed: AppFailed, machinetest.SeenGone: AppEnds, machinetest.SeenReply: Reply,
+		machinetest.SeenPhase: AppPhase, machinetest.SeenStarted: AppStarted, machinetest.SeenFailed: AppFailed, machinetest.SeenGone: AppEnds, machinetest.SeenReply: Reply,
 	}
 	e := Event{At: w.Now(), Kind: kinds[s.What], Node: s.Node.Base(), App: string(s.App), Word: string(s.Kind)}
 	if s.From != "" {
 		e.From = s.From.Base()
 	}
 	switch s.What {
+	case machinetest.SeenPhase:
+		e.Word = strings.Join(strings.Fields(s.Phase.String()+" "+e.Word+" "+e.From), " ")
 	case machinetest.SeenKilled:
 		e.Word = Killed
 	case machinetest.SeenFenced:

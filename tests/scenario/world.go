@@ -37,6 +37,7 @@ const (
 	NodeUp     EventKind = "up"
 	NodeEnds   EventKind = "ends"  // Word says how
 	AppStart   EventKind = "start" // its start callback is called
+	AppPhase   EventKind = "phase" // a start phase; Word is its name, of a part's with the part before it
 	AppStarted EventKind = "started"
 	AppFailed  EventKind = "failed" // instead of AppStarted
 	AppEnds    EventKind = "end"    // nothing of the instance is left

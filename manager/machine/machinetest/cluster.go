@@ -391,6 +391,9 @@ func (n *testNode) start(a machine.StartApp) {
 	}
 	n.after(slow, func() {
 		if !r.gone {
+			for _, p := range a.Phases {
+				n.c.saw(Seen{What: SeenPhase, Node: n.name, App: a.App, Kind: a.Kind, From: a.From, Phase: p})
+			}
 			n.sawApp(SeenStarted, a)
 		}
 		n.step(machine.Started{Run: a.Run})

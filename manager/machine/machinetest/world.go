@@ -24,6 +24,8 @@ type Seen struct {
 	Call machine.CallID
 	Err  *machine.Refusal // of a reply
 	Code int              // of an exit
+
+	Phase policy.Phase
 }
 
 // SeenKind says what was seen.
@@ -36,6 +38,7 @@ const (
 	SeenKilled  SeenKind = "killed"
 	SeenFenced  SeenKind = "fenced"
 	SeenStart   SeenKind = "start"
+	SeenPhase   SeenKind = "phase"
 	SeenStarted SeenKind = "started"
 	SeenFailed  SeenKind = "failed"
 	SeenGone    SeenKind = "gone"

@@ -22,7 +22,14 @@ boot() ->
 spec(App, Keys) ->
     {application, App,
      [{description, "an app of a scenario"}, {vsn, "1"}, {modules, []}, {registered, []},
-      {applications, [kernel, stdlib]}, {mod, {conform, [App]}} | Keys]}.
+      {applications, [kernel, stdlib]}, {mod, module(App, Keys)} | Keys]}.
+
+%% The phases of the parts of an app are called for those that ask for it.
+module(App, Keys) ->
+    case lists:keymember(included_applications, 1, Keys) of
+        true -> {application_starter, [conform, [App]]};
+        false -> {conform, [App]}
+    end.
 
 %% Tells when this node did not get the processor in time.
 watch(Since) ->
@@ -49,7 +56,7 @@ start(Type, [App]) ->
             {ok, Top, App}
     end.
 
-start_phase(_Phase, _Type, _Args) -> ok.
+start_phase(_Phase, Type, [App, Name]) -> say([phase, App, Name | kind(Type)]), ok.
 
 stop(App) ->
     timer:sleep(setting(App, stop, 0)),

@@ -226,6 +226,14 @@ func (a *app) Start(ctx context.Context, s manager.Start) error {
 	return nil
 }
 
+func (a *app) StartPhase(_ context.Context, p manager.Phase, s manager.Start) error {
+	say("phase %s %s %s %s", a.name, p, s.Kind, s.From.Base())
+	return nil
+}
+
+// Included implements manager.Includer: the parts of an app do nothing but tell.
+func (a *app) Included(manager.App) manager.PhaseStarter { return a }
+
 func (a *app) Run(ctx context.Context) error {
 	var err error
 	select {

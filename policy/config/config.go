@@ -16,7 +16,7 @@ type Config struct {
 	Apps        []App         // every app that is defined or distributed
 	Sync        Sync
 	Permissions []Permission
-	NetTicktime time.Duration // 0: not set. For show: the lease decides
+	NetTicktime time.Duration // 0: not set. Of connections for messages: for apps the lease decides
 	Hosts       []Host
 	Ports       Ports
 	Addresses   []Address

@@ -101,7 +101,11 @@ func (k *erlangKind) command(c *cluster, n string, boot int) (*exec.Cmd, error) 
 		if a.Parts != nil {
 			keys = append(keys, "{included_applications,["+strings.Join(a.Parts, ",")+"]}")
 		}
-		fmt.Fprintf(&load, "{%s,[%s]}.\n", a.Name, strings.Join(keys, ","))
+		unloaded := ""
+		if a.Unloaded {
+			unloaded = "unloaded,"
+		}
+		fmt.Fprintf(&load, "{%s%s,[%s]}.\n", unloaded, a.Name, strings.Join(keys, ","))
 	}
 	for path, text := range map[string]string{base + ".config": k.config(c, n), base + ".apps": load.String()} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

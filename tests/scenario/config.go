@@ -30,6 +30,8 @@ func Config(s *Scenario, n string) string {
 				groups = append(groups, one)
 			}
 			fmt.Fprintf(&specs, "  - {app: %s, timeout: %s, nodes: [%s]}\n", a.Name, timeout, strings.Join(groups, ", "))
+		}
+		if a.Groups != nil || a.Unloaded {
 			keys += ", takeover: " + map[bool]string{true: "exclusive", false: "overlap"}[a.Exclusive]
 			keys += ", start_type: " + map[bool]string{true: "full", false: "otp"}[a.Full]
 		}

@@ -30,6 +30,7 @@ type App struct {
 	Phases    []string // its start phases; nil: it has none
 	Parts     []string // apps that it includes
 	Full      bool     // failovers are announced as such
+	Unloaded  bool     // nothing says where it runs until it is loaded: load/2
 }
 
 // OwnSpec is what one node is told of an app instead of what the others are.
@@ -105,6 +106,8 @@ const (
 	Stop     Verb = "stop"     // application:stop/1
 	Takeover Verb = "takeover" // application:takeover/2
 	Permit   Verb = "permit"   // application:permit/2
+	LoadApp  Verb = "load"     // application:load/2
+	Apply    Verb = "apply"    // another distributed at run time
 	ExitApp  Verb = "exit"     // the app ends by itself
 	Fail     Verb = "fail"     // its starts fail from now on
 	Mend     Verb = "mend"     // they don't any more
@@ -122,6 +125,7 @@ type Statement struct {
 	Verb   Verb
 	App    string // with a * at the end: all whose names begin so
 	Nodes  []string
+	Spec   App           // of load and apply: where the app is to run; Word is the same for the nodes
 	Word   string        // type of a start, true or false of a permit, normal or crash, start or stop
 	Time   time.Duration // of wait and slow
 	Result string        // of a call or a boot
@@ -136,7 +140,7 @@ const (
 
 // Is it a call, which has a result?
 func (s *Statement) call() bool {
-	return slices.Contains([]Verb{Start, Stop, Takeover, Permit}, s.Verb)
+	return slices.Contains([]Verb{Start, Stop, Takeover, Permit, LoadApp, Apply}, s.Verb)
 }
 
 // Results of calls that are no terms.

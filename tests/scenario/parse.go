@@ -316,7 +316,7 @@ func (p *parser) statement() {
 	}
 }
 
-var verbs = []Verb{Up, Kill, Down, Cut, Heal, Unlink, Freeze, Thaw, Start, Stop, Takeover, Permit, ExitApp, Fail, Mend, Slow, Wait, Expect}
+var verbs = []Verb{Up, Kill, Down, Cut, Heal, Unlink, Freeze, Thaw, Start, Stop, Takeover, Permit, LoadApp, Apply, ExitApp, Fail, Mend, Slow, Wait, Expect}
 
 var rulePattern = regexp.MustCompile(`^[AB]-[0-9]+$`)
 
@@ -332,7 +332,7 @@ func (p *parser) rule() {
 // countMax bounds how many apps one line declares.
 const countMax = 999
 
-// declareApp: app NAME [count N] part|local|(TIMEOUT N1 {N2 N3}) options
+// declareApp: app NAME [count N] local|unloaded|(TIMEOUT N1 {N2 N3}) options
 func (p *parser) declareApp() {
 	a := App{Name: p.next("a name")}
 	count := 0
@@ -359,6 +359,9 @@ func (p *parser) declareApp() {
 func (p *parser) spec(a *App) {
 	if p.take("local") {
 		p.options(a, "phases", "includes")
+		return
+	}
+	if a.Unloaded = p.take("unloaded"); a.Unloaded {
 		return
 	}
 	if a.Infinite = p.take("infinity"); !a.Infinite {
@@ -467,7 +470,7 @@ func (p *parser) step(st Statement, verb string) {
 		st.Nodes = p.some()
 	case Unlink:
 		st.Nodes = []string{p.node(), p.node()}
-	case Start, Stop, Takeover, Permit:
+	case Start, Stop, Takeover, Permit, LoadApp, Apply:
 		p.callStep(&st)
 	case ExitApp:
 		st.App, st.Word = p.app(), p.oneOf("normal", "crash")
@@ -497,10 +500,23 @@ func (p *parser) on() {
 	}
 }
 
-// callStep: VERB APP [WORD] on N… -> RESULT
+// words are the Timeout in milliseconds and the list, equals with commas between
+// them.
+func (a App) words() string {
+	words := []string{strconv.FormatInt(a.Timeout.Milliseconds(), 10)}
+	for _, g := range a.Groups {
+		words = append(words, strings.Join(g, ","))
+	}
+	return strings.Join(words, " ")
+}
+
+// callStep: VERB APP [WORD | TIMEOUT LIST] on N… -> RESULT
 func (p *parser) callStep(st *Statement) {
 	st.App = p.app()
-	if st.Verb == Permit {
+	if st.Verb == LoadApp || st.Verb == Apply {
+		st.Spec = App{Name: st.App, Timeout: p.span(), Groups: p.groups()}
+		st.Word = st.Spec.words()
+	} else if st.Verb == Permit {
 		st.Word = p.oneOf("true", "false")
 	} else if len(p.words) > 0 && p.words[0].text != "on" && (st.Verb == Start || st.Verb == Takeover) {
 		st.Word = p.next("a type")
@@ -562,7 +578,7 @@ func (p *parser) fact() *Fact {
 	case NodeIs: // node N up|down|exits …
 		f.Node, f.Value = p.node(), p.rest("what it is")
 	case Returns: // returns VERB APP on N -> RESULT
-		f.Verb = Verb(p.oneOf("start", "stop", "takeover", "permit"))
+		f.Verb = Verb(p.oneOf("start", "stop", "takeover", "permit", "load"))
 		f.App = p.app()
 		p.on()
 		f.Node = p.node()

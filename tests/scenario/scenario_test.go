@@ -48,8 +48,6 @@ func load(t *testing.T) []*Scenario {
 // untold are the rules of OTP's distributed applications that no scenario is
 // about, and why.
 var untold = map[string]string{
-	"A-5":  "load/2: only from Erlang code or the Go API",
-	"A-7":  "changes at run time",
 	"A-24": "a lock, which can't be seen from outside",
 	"A-62": "messages between nodes",
 	"B-18": "hidden nodes: manager/machine, policy/config",

@@ -64,7 +64,7 @@ func (g *Segment) add(to map[string][]string, e Event) {
 
 func isLocal(s *Scenario, app string) bool {
 	i := slices.IndexFunc(s.Apps, func(a App) bool { return a.Name == app })
-	return i >= 0 && s.Apps[i].Groups == nil
+	return i >= 0 && s.Apps[i].Groups == nil && !s.Apps[i].Unloaded
 }
 
 func (c *issued) subject() string { return fmt.Sprintf("call %s %s on %s", c.verb, c.app, c.node) }

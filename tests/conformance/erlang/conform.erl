@@ -15,6 +15,7 @@ boot() ->
     receive ready -> ok end,
     {ok, Apps} = file:consult(File),
     [ok = application:load(spec(App, Keys)) || {App, Keys} <- Apps],
+    [persistent_term:put({unloaded, App}, spec(App, Keys)) || {unloaded, App, Keys} <- Apps],
     say([up]),
     spawn(fun() -> say([known | [base(N) || N <- known()]]) end),
     ok.
@@ -89,12 +90,20 @@ loop(Port) ->
         {Port, eof} -> erlang:halt(0, [{flush, false}])
     end.
 
+do(["call", Number, "load", App, Timeout | List]) ->
+    A = list_to_atom(App),
+    call(Number, fun() -> application:load(persistent_term:get({unloaded, A}), entry(A, Timeout, List)) end);
+do(["call", Number, "apply", App, Timeout | List]) ->
+    A = list_to_atom(App),
+    call(Number, fun() ->
+        {ok, Was} = application:get_env(kernel, distributed),
+        Is = lists:keystore(A, 1, Was, entry(A, Timeout, List)),
+        application:set_env(kernel, distributed, Is),
+        kernel:config_change([{distributed, Is}], [], [])
+    end);
 do(["call", Number, Verb, App | Args]) ->
     F = list_to_atom(Verb), A = [list_to_atom(X) || X <- [App | Args]],
-    spawn(fun() ->
-        Result = try apply(application, F, A) catch exit:R -> {exit, R} end,
-        say([reply, Number, io_lib:format("~0p", [Result])])
-    end);
+    call(Number, fun() -> apply(application, F, A) end);
 do(["slow", Key, App, Ms]) -> persistent_term:put({list_to_atom(App), list_to_atom(Key)}, list_to_integer(Ms));
 do(["fail", App]) -> persistent_term:put({list_to_atom(App), fail}, true);
 do(["mend", App]) -> persistent_term:put({list_to_atom(App), fail}, false);
@@ -108,6 +117,19 @@ do(["split" | Nodes]) -> [erlang:set_cookie(full(N), node()) || N <- Nodes];
 do(["drop" | Nodes]) -> [erlang:disconnect_node(full(N)) || N <- Nodes];
 do(["trust" | Nodes]) -> [erlang:set_cookie(full(N), erlang:get_cookie()) || N <- Nodes];
 do(["connect" | Nodes]) -> [net_kernel:connect_node(full(N)) || N <- Nodes].
+
+call(Number, F) ->
+    spawn(fun() ->
+        Result = try F() catch exit:R -> {exit, R} end,
+        say([reply, Number, io_lib:format("~0p", [Result])])
+    end).
+
+%% An entry of distributed; equals have commas between them.
+entry(App, Timeout, List) ->
+    {App, list_to_integer(Timeout), [group([full(N) || N <- string:lexemes(G, ",")]) || G <- List]}.
+
+group([N]) -> N;
+group(Ns) -> list_to_tuple(Ns).
 
 is_top(P) ->
     case erlang:process_info(P, current_function) of

@@ -54,6 +54,7 @@ type app struct {
 	// What this node waits for.
 	suspect   policy.Session // the owner's session that the Timeout runs for
 	suspected Instant        // since when
+	bereft    policy.Session // the owner's session that was not heard any more when the app was started or permitted here
 	waiting   bool           // for a better node to be started (first = wait)
 	awaited   node.Name      // which
 	unawaited []node.Name    // ended while waited for
@@ -81,6 +82,7 @@ type claim struct {
 	payload []byte
 
 	provisional bool   // a reservation (overlap), not yet the owner
+	anew        bool   // over a dead owner, and yet a start and no failover
 	givenUp     bool   // a release was sent: nothing starts under it again
 	over        *ended // how its last run ended
 	restart     Instant

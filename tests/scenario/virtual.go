@@ -172,6 +172,7 @@ func (w *virtual) see(s machinetest.Seen) {
 	switch s.What {
 	case machinetest.SeenPhase:
 		e.Word = strings.Join(strings.Fields(s.Phase.String()+" "+e.Word+" "+e.From), " ")
+		e.From = ""
 	case machinetest.SeenKilled:
 		e.Word = Killed
 	case machinetest.SeenFenced:

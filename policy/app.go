@@ -175,7 +175,11 @@ func (s *Spec) Canonical() string {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		fmt.Fprintf(&b, "{%s,%s}", p, p.Args)
+		fmt.Fprintf(&b, "{%s,%s", p.Name, p.Args)
+		if p.Of != "" {
+			fmt.Fprintf(&b, ",of %s", p.Of)
+		}
+		b.WriteByte('}')
 	}
 	b.WriteString("]}")
 	return b.String()

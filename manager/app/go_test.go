@@ -112,6 +112,7 @@ func begun(a Application, s Start) (Instance, *abort) {
 // in runs f in a bubble of virtual time.
 func in(t *testing.T, f func(t *testing.T)) { t.Helper(); synctest.Test(t, f) }
 
+// start, its phases in order; prep_stop, the end of the tree, stop.
 func TestCallbacksComeInTheOrderOfOTP(t *testing.T) {
 	in(t, func(t *testing.T) {
 		var told Start
@@ -136,7 +137,7 @@ func TestCallbacksComeInTheOrderOfOTP(t *testing.T) {
 	})
 }
 
-// prep_stop and stop are called also when the top supervisor exits.
+// prep_stop and stop are called also when the top supervisor exits.
 func TestEndByItself(t *testing.T) {
 	for _, c := range []struct {
 		name, reason string

@@ -98,6 +98,9 @@ func (k *erlangKind) command(c *cluster, n string, boot int) (*exec.Cmd, error) 
 		if a.Phases != nil {
 			keys = append(keys, "{start_phases,["+strings.Join(phaseTerms(c.s, a), ",")+"]}")
 		}
+		if a.Prep {
+			keys = append(keys, "{env,[{prep,true}]}")
+		}
 		if a.Parts != nil {
 			keys = append(keys, "{included_applications,["+strings.Join(a.Parts, ",")+"]}")
 		}

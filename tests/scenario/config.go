@@ -35,6 +35,9 @@ func Config(s *Scenario, n string) string {
 			keys += ", takeover: " + map[bool]string{true: "exclusive", false: "overlap"}[a.Exclusive]
 			keys += ", start_type: " + map[bool]string{true: "full", false: "otp"}[a.Full]
 		}
+		if a.Prep {
+			keys += ", args: {prep: true}"
+		}
 		if a.Phases != nil {
 			keys += ", start_phases: [" + strings.Join(a.Phases, ", ") + "]"
 		}

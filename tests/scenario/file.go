@@ -30,6 +30,7 @@ type App struct {
 	Phases    []string // its start phases; nil: it has none
 	Parts     []string // apps that it includes
 	Full      bool     // failovers are announced as such
+	Prep      bool     // tells of its prep_stop
 	Unloaded  bool     // nothing says where it runs until it is loaded: load/2
 }
 

@@ -368,7 +368,7 @@ func (p *parser) spec(a *App) {
 		a.Timeout = p.duration()
 	}
 	a.Groups = p.groups()
-	p.options(a, "exclusive", "phases", "includes", "full")
+	p.options(a, "exclusive", "phases", "includes", "full", "prep")
 }
 
 func (p *parser) options(a *App, options ...string) {
@@ -380,6 +380,8 @@ func (p *parser) options(a *App, options ...string) {
 			a.Phases = strings.Split(p.next("phases with commas between them"), ",")
 		case "includes":
 			a.Parts = strings.Split(p.next("apps with commas between them"), ",")
+		case "prep":
+			a.Prep = true
 		case "full":
 			a.Full = true
 		}

@@ -42,7 +42,7 @@ func (g *Segment) add(to map[string][]string, e Event) {
 		what = strings.TrimSpace(fmt.Sprintf("%s start %s %s", e.Node, e.Word, e.From))
 	case AppPhase:
 		what = fmt.Sprintf("%s phase %s", e.Node, e.Word)
-	case AppFailed, AppEnds:
+	case AppFailed, AppPrep, AppEnds:
 		what = fmt.Sprintf("%s %s", e.Node, e.Kind)
 	case NodeUp:
 		subject, what = "node "+e.Node, string(e.Kind)

@@ -163,13 +163,17 @@ var virtualExits = map[int]string{0: ExitNormal, 2: ExitConfig, 3: ExitSync, 6: 
 func (w *virtual) see(s machinetest.Seen) {
 	kinds := map[machinetest.SeenKind]EventKind{
 		machinetest.SeenUp: NodeUp, machinetest.SeenExit: NodeEnds, machinetest.SeenKilled: NodeEnds, machinetest.SeenFenced: NodeEnds, machinetest.SeenStart: AppStart,
-		machinetest.SeenPhase: AppPhase, machinetest.SeenStarted: AppStarted, machinetest.SeenFailed: AppFailed, machinetest.SeenGone: AppEnds, machinetest.SeenReply: Reply,
+		machinetest.SeenPhase: AppPhase, machinetest.SeenStarted: AppStarted, machinetest.SeenFailed: AppFailed, machinetest.SeenStop: AppPrep, machinetest.SeenGone: AppEnds, machinetest.SeenReply: Reply,
 	}
 	e := Event{At: w.Now(), Kind: kinds[s.What], Node: s.Node.Base(), App: string(s.App), Word: string(s.Kind)}
 	if s.From != "" {
 		e.From = s.From.Base()
 	}
 	switch s.What {
+	case machinetest.SeenStop:
+		if !slices.ContainsFunc(w.s.Apps, func(a App) bool { return a.Name == e.App && a.Prep }) {
+			return
+		}
 	case machinetest.SeenPhase:
 		e.Word = strings.Join(strings.Fields(s.Phase.String()+" "+e.Word+" "+e.From), " ")
 		e.From = ""

@@ -41,6 +41,7 @@ const (
 	SeenPhase   SeenKind = "phase"
 	SeenStarted SeenKind = "started"
 	SeenFailed  SeenKind = "failed"
+	SeenStop    SeenKind = "stop" // told to stop; its prep_stop is called
 	SeenGone    SeenKind = "gone"
 	SeenReply   SeenKind = "reply"
 )

@@ -3,7 +3,7 @@
 %% standard output. The words are those of the Go node beside it.
 -module(conform).
 -behaviour(application).
--export([boot/0, start/2, start_phase/3, stop/1]).
+-export([boot/0, start/2, start_phase/3, prep_stop/1, stop/1]).
 
 %% After the boot of the node: loads the apps of the file that -conform names.
 boot() ->
@@ -58,6 +58,13 @@ start(Type, [App]) ->
     end.
 
 start_phase(_Phase, Type, [App, Name]) -> say([phase, App, Name | kind(Type)]), ok.
+
+prep_stop(App) ->
+    case application:get_env(App, prep) of
+        {ok, true} -> say([prep, App]);
+        undefined -> ok
+    end,
+    App.
 
 stop(App) ->
     timer:sleep(setting(App, stop, 0)),

@@ -229,12 +229,14 @@ func result(err error, app, word string) string {
 type app struct {
 	name string
 	*setting
-	end chan string
+	end  chan string
+	prep bool // tell of prep_stop
 }
 
 var errBoom = errors.New(scenario.Boom)
 
 func (a *app) Start(ctx context.Context, s manager.Start) error {
+	a.prep = strings.Contains(string(s.Args), "prep")
 	say("start %s %s %s", a.name, s.Kind, s.From.Base())
 	a.mu.Lock()
 	slow, fails := a.start, a.fails
@@ -262,6 +264,12 @@ func (a *app) StartPhase(_ context.Context, p manager.Phase, s manager.Start) er
 
 // Included implements manager.Includer: the parts of an app do nothing but tell.
 func (a *app) Included(manager.App) manager.PhaseStarter { return a }
+
+func (a *app) PrepStop(context.Context) {
+	if a.prep {
+		say("prep %s", a.name)
+	}
+}
 
 func (a *app) Run(ctx context.Context) error {
 	var err error

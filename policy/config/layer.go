@@ -49,6 +49,7 @@ type definition struct {
 	takeover    *policy.TakeoverMode
 	full        *bool
 	phases      *[]policy.Phase
+	included    *[]located[policy.App]
 	stop        stopKeys
 	restart     restartKeys
 }
@@ -147,6 +148,7 @@ func mergeDefinition(dst *definition, src definition) {
 	over(&dst.takeover, src.takeover)
 	over(&dst.full, src.full)
 	over(&dst.phases, src.phases)
+	over(&dst.included, src.included)
 	over(&dst.stop.signal, src.stop.signal)
 	over(&dst.stop.timeout, src.stop.timeout)
 	over(&dst.restart.max, src.restart.max)

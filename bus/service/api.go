@@ -3,7 +3,6 @@ package service
 import (
 	"bytes"
 	"cmp"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -111,8 +110,8 @@ func (r *CookieRequest) Validate() error {
 		return errors.New(`fields "use" and "also" are the same`)
 	}
 	for _, fp := range []string{r.Use, r.Also} {
-		if raw, err := hex.DecodeString(fp); err != nil || fp != "" && len(raw) != 8 {
-			return fmt.Errorf("%q is no fingerprint: expected 16 hexadecimal digits", fp)
+		if fp != "" && (len(fp) != 16 || strings.Trim(fp, "0123456789abcdef") != "") {
+			return fmt.Errorf("%q is no fingerprint: expected 16 hexadecimal digits in lower case", fp)
 		}
 	}
 	return nil

@@ -54,6 +54,9 @@ func TestOperatorMode(t *testing.T) {
 	if out := r.command("doctor"); !strings.Contains(out, "skipped  write: this user may not write") {
 		t.Errorf("doctor with the rights of a client:\n%s", out)
 	}
+	if out := w.must("doctor", "--server", urls(servers), "--creds", node, "--sname", "node1@lxw"); !strings.Contains(out, "ok       permissions: all that a node needs: 8 to publish, 11 to subscribe\n") {
+		t.Errorf("doctor with the rights of a node:\n%s", out)
+	}
 	w.must("backup", file, "--server", urls(servers), "--creds", keeper)
 	if out := w.must("restore", file, "--server", urls(servers), "--creds", keeper); !strings.Contains(out, "app.myapp") || !strings.Contains(out, "kept: ") {
 		t.Errorf("restore into the cluster it is of:\n%s", out)

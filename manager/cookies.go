@@ -77,11 +77,12 @@ func (c *cookies) state() CookieState {
 }
 
 // cookieFile is what a node remembers of its cookies over restarts, since the
-// files are its operator's: which one it showed last, and which were dropped.
-// There is no secret in it.
+// files are its operator's: which one of two it showed last, and which were
+// dropped. There is no secret in it.
 type cookieFile struct {
 	Version int      `json:"v"`
 	Use     string   `json:"use"`
+	Also    string   `json:"also,omitempty"`
 	Dropped []string `json:"dropped,omitempty"`
 }
 
@@ -132,7 +133,7 @@ func (f cookieFile) save(dir string) error {
 
 // turned is f after a turn.
 func (f cookieFile) turned(before, now CookieState) cookieFile {
-	next := cookieFile{Use: now.Use, Dropped: slices.Clone(f.Dropped)}
+	next := cookieFile{Use: now.Use, Also: now.Also, Dropped: slices.Clone(f.Dropped)}
 	for _, fp := range before.accepts() {
 		if !slices.Contains(now.accepts(), fp) {
 			next.Dropped = append(next.Dropped, fp)
@@ -171,7 +172,8 @@ func (n *Node) firstCookies(dir string) (*cred.Authority, error) {
 	return a, nil
 }
 
-// remember puts the cookies in the order of the last turn.
+// remember puts the cookies in the order of the last turn, if that was amid a
+// rotation between these two, and leaves out what was dropped.
 func (c *cookies) remember(dir string) (err error) {
 	if c.kept, err = loadCookieFile(dir); err != nil || c.kept.Use == "" {
 		return err
@@ -180,7 +182,7 @@ func (c *cookies) remember(dir string) (err error) {
 	if dropped(c.also) {
 		c.also = Cookie{}
 	}
-	if !c.also.IsZero() && (c.also.Fingerprint() == c.kept.Use || dropped(c.own)) {
+	if !c.also.IsZero() && (dropped(c.own) || c.state() == CookieState{Use: c.kept.Also, Also: c.kept.Use}) {
 		c.own, c.also = c.also, c.own
 	}
 	if dropped(c.also) {

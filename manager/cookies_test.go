@@ -76,6 +76,9 @@ func TestCookiesAreRemembered(t *testing.T) {
 	if _, err := life(a, none); !errors.Is(err, ErrCookieDropped) {
 		t.Errorf("a cookie that was dropped: %v", err)
 	}
+	z := testCookie(t, "third-cookie-0246813579")
+	expect(z, b, CookieState{z.Fingerprint(), y}) // by hand, and nothing of that rotation
+	expect(b, z, CookieState{y, z.Fingerprint()})
 	save(CookieState{y, ""}, CookieState{y, x}) // it is taken back
 	expect(b, a, CookieState{y, x})
 	if f, err := loadCookieFile(dir); err != nil || slices.Contains(f.Dropped, x) {

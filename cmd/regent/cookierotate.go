@@ -142,7 +142,7 @@ func (r *rotation) run(cmd *cobra.Command) error {
 }
 
 func (r *rotation) finish(out io.Writer) error {
-	_, err := fmt.Fprintf(out, "cookie %s is refused now; on every machine: mv %s %s\n", r.old.Fingerprint(), r.next, r.file)
+	_, err := fmt.Fprintf(out, "the cookie with fingerprint %s is refused now; on every machine: mv %s %s\n", r.old.Fingerprint(), r.next, r.file)
 	return err
 }
 

@@ -38,7 +38,7 @@ func TestCookieRotation(t *testing.T) {
 	v.healthy("node1", 3, four...)
 	v.must("start", app, "--all", "--server", v.tls("node1"))
 	v.restarted(v.tls("node1"), 0)
-	before, sessions := v.starts(), v.sessions("node1")
+	before := v.starts()
 	theApp := v.asApp("node1")
 	stranger := v.holder(oldCookie, "node2")
 
@@ -58,7 +58,7 @@ func TestCookieRotation(t *testing.T) {
 	}
 	v.boot([]string{"node4"}) // amid the rotation
 	v.healthy("node1", 3, four...)
-	sessions = v.sessions("node1")
+	sessions := v.sessions("node1")
 	v.nodes["node4"].kill()
 	within(t, 30*time.Second, "node4 is down", func() bool {
 		return strings.Contains(v.must("status", "--json", "--server", v.tls("node1")), `{"name":"node4@lxw","state":"down"`)

@@ -18,10 +18,11 @@ demo: build ## three nodes, narrated: start, kill -9, failover, return, takeover
 demo-fast: build ## the same with shortened timeouts
 	bin/regent demo --fast
 
-# One package at a time: several of them are whole clusters on the clock.
+# One package at a time: several of them are whole clusters on the clock. Their
+# tests mostly wait, so more of them go side by side than there are cores.
 # TESTFLAGS is for one more flag, as in: make test TESTFLAGS=-v
 test: ## everything that needs nothing but Go: no root, no packages
-	go test -p 1 -timeout 10m $(TESTFLAGS) ./...
+	go test -p 1 -parallel 6 -timeout 10m $(TESTFLAGS) ./...
 
 # What mostly watches other processes, or is one goroutine, has nothing for the
 # race detector to see.

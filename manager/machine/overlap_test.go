@@ -130,6 +130,15 @@ func TestA8Take(t *testing.T) {
 		}
 		r.quiet()
 	})
+	t.Run("told to after it had reserved by priority: it stays (A-41)", func(t *testing.T) {
+		r := newRig(t, overlap)
+		_, s, _ := r.provisional()
+		r.call(VerbTakeover)
+		r.step(Started{Run: s.Run})
+		if w := r.write(OpTake); !w.Write.Cell.App.Pinned {
+			t.Errorf("took over without the pin: %+v", w.Write.Cell.App)
+		}
+	})
 	t.Run("the owner is free or ended: no prev", func(t *testing.T) {
 		r := newRig(t, overlap)
 		_, s, _ := r.provisional()

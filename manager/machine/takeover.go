@@ -84,6 +84,8 @@ func (m *Machine) decideAsked(a *app) {
 	switch {
 	case a.rec.Want != policy.WantRun || a.rec.First != policy.FirstNone || !m.candidate(a, m.cfg.Self):
 		m.clearNext(a)
+	case a.take == takeCommand && !a.rec.Next.Command: // it had asked before it was told to
+		m.ask(a)
 	case m.claimable(a) && m.chosen(a):
 		m.sendClaim(a)
 	}
@@ -119,7 +121,7 @@ func (m *Machine) takeOver(a *app) {
 		if !old.Empty() && !m.ended(old) {
 			rec.Prev = old
 		}
-		rec.Pinned = rec.Next.Command
+		rec.Pinned = rec.Next.Command || a.take == takeCommand
 		rec.Owner = m.slot()
 		rec.Owner.Nonce, rec.Owner.Epoch = rec.Next.Nonce, rec.Next.Epoch
 		rec.Next = policy.Slot{}

@@ -84,6 +84,17 @@ func TestA4AskHolds(t *testing.T) {
 		r.call(VerbTakeover)
 		r.wants(OpAsk, c, r.asks(true))
 	})
+	t.Run("it had asked by priority: again, by command, so that the app stays (A-41)", func(t *testing.T) {
+		r := newRig(t)
+		_, c := r.behind()
+		c = r.ok(r.wants(OpAsk, c, r.asks(false)))
+		r.call(VerbTakeover)
+		r.ok(r.wants(OpAsk, c, r.asks(true)))
+		c = r.edit(func(rec *policy.AppRecord) { rec.Owner = policy.Slot{} })
+		if w := r.write(OpClaim); !w.Write.Cell.App.Pinned {
+			t.Errorf("claimed without the pin: %+v after %+v", w.Write.Cell.App, c.App)
+		}
+	})
 }
 
 func TestA4AskNeeds(t *testing.T) {

@@ -165,10 +165,17 @@ func freePorts(t *testing.T, n int) []int {
 // newCluster is that of the example.
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	return configuredCluster(t, `sync: {mandatory: [node1@lxw, node2@lxw, node3@lxw], timeout: 20s}
+	return leasedCluster(t, 3*time.Second)
+}
+
+// leasedCluster is newCluster with a lease of its own.
+func leasedCluster(t *testing.T, lease time.Duration) *cluster {
+	t.Helper()
+	return configuredCluster(t, fmt.Sprintf(`lease: %v
+sync: {mandatory: [node1@lxw, node2@lxw, node3@lxw], timeout: 20s}
 distributed:
   - {app: myapp, timeout: 2s, nodes: [node1@lxw, [node2@lxw, node3@lxw]]}
-`)
+`, lease))
 }
 
 // configuredCluster has free ports for node1, node2 and node3.

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/seed7529eb29/regent/bus/cred"
 	"github.com/seed7529eb29/regent/bus/service"
+	"github.com/seed7529eb29/regent/manager"
 	"github.com/seed7529eb29/regent/manager/machine"
 	"github.com/seed7529eb29/regent/policy/node"
 )
@@ -203,7 +205,8 @@ func (r *rotation) all(ctx context.Context, nodes []node.Name, s step) error {
 		return nil
 	}
 	err := joinExits(bad)
-	if e, ok := errors.AsType[*ExitError](err); ok && e.Hint == "" {
+	outside := strings.Contains(err.Error(), manager.ErrCookieOutside.Error()) // which says what to do instead
+	if e, ok := errors.AsType[*ExitError](err); ok && e.Hint == "" && !outside {
 		told := *e
 		told.Hint = "mend it and give this command again: it goes on from here, and until then both cookies are accepted"
 		return &told

@@ -215,8 +215,14 @@ func (t *target) authorities() (a, next *cred.Authority, err error) {
 	if a, err = s.existing(t.cluster); err != nil {
 		return nil, nil, err
 	}
-	if s, ok := s.next(); ok {
-		next, err = s.existing(t.cluster)
+	s, ok := s.next()
+	if !ok {
+		return a, nil, nil
+	}
+	// Its keys are not saved beside it: the file will have another name soon.
+	cookie, err := s.LoadExisting()
+	if err == nil {
+		next, err = cred.Derive(cookie, t.cluster)
 	}
 	return a, next, err
 }

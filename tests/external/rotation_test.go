@@ -187,6 +187,13 @@ func TestCookieRotationOutside(t *testing.T) {
 	w.write("cookie", oldCookie)
 	n := w.node("node1", "--server", s.url(""))
 	up()
+	w.write("cookie.next", newCookie)
+	if _, errOut, code := w.run("cookie", "rotate", "--server", s.url("")); code != 1 || !strings.Contains(errOut, "an external NATS has the cookie's key: restart the nodes") {
+		t.Errorf("rotate on an external NATS ended with %d:\n%s", code, errOut)
+	}
+	if err := os.Remove(w.path("cookie.next")); err != nil {
+		t.Fatal(err)
+	}
 	if code := n.terminate(); code != 0 {
 		t.Errorf("node1 ended with %d after SIGTERM", code)
 	}

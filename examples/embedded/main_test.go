@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/seed7529eb29/regent/embedded/embeddedtest"
 )
 
 // asProgram in the environment makes a process of this test the program.
@@ -105,7 +106,7 @@ func newRig(t *testing.T) *rig {
 	})
 	var text bytes.Buffer
 	fmt.Fprintln(&text, "addresses:")
-	ports := freePorts(t, 6)
+	ports := embeddedtest.FreePorts(t, 6)
 	for i := range 3 {
 		fmt.Fprintf(&text, "  node%d@lxw: {client: \"127.0.0.1:%d\", cluster: \"127.0.0.1:%d\"}\n", i+1, ports[2*i], ports[2*i+1])
 	}
@@ -113,18 +114,6 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	return r
-}
-
-func freePorts(t *testing.T, n int) (ports []int) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = l.Close() }()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
 }
 
 // start runs node i, with the configuration that the example ships and free

@@ -313,7 +313,7 @@ func erlangSeries(t *testing.T) (out []measured) {
 		return nil
 	}
 	dir := t.TempDir()
-	port := strconv.Itoa(freePorts(t, 1)[0])
+	port := strconv.Itoa(embeddedtest.FreePorts(t, 1)[0])
 	env := append(os.Environ(), "HOME="+dir, "ERL_EPMD_PORT="+port, "ERL_EPMD_ADDRESS=127.0.0.1")
 	if out, err := exec.Command("erlc", "-o", dir, "erlang/messages.erl").CombinedOutput(); err != nil {
 		t.Fatalf("erlc: %v\n%s", err, out)

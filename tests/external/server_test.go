@@ -4,14 +4,11 @@ package external
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,6 +16,8 @@ import (
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
+
+	"github.com/seed7529eb29/regent/embedded/embeddedtest"
 )
 
 // server is a nats-server with a configuration file.
@@ -42,7 +41,7 @@ const (
 // newServer writes a configuration with the given additions; it starts nothing.
 func newServer(t *testing.T, name, additions string) *server {
 	t.Helper()
-	dir, p := t.TempDir(), ports(t, 3)
+	dir, p := t.TempDir(), embeddedtest.FreePorts(t, 3)
 	s := &server{
 		t: t, name: name, port: p[0], monitor: p[1], route: p[2],
 		conf: filepath.Join(dir, name+".conf"), log: filepath.Join(dir, name+".log"),
@@ -135,34 +134,6 @@ func urls(servers []*server) string {
 		all = append(all, s.url(""))
 	}
 	return strings.Join(all, ",")
-}
-
-// given are the ports of tests that run at the same time.
-var given = struct {
-	sync.Mutex
-	ports map[int]bool
-}{ports: map[int]bool{}}
-
-// ports finds n free ports, below those that systems give to outgoing
-// connections.
-func ports(t *testing.T, n int) []int {
-	t.Helper()
-	given.Lock()
-	defer given.Unlock()
-	var found []int
-	for range 1000 {
-		p := 20000 + rand.IntN(10000)
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p))
-		if err != nil || given.ports[p] || l.Close() != nil {
-			continue
-		}
-		given.ports[p] = true
-		if found = append(found, p); len(found) == n {
-			return found
-		}
-	}
-	t.Fatal("no free ports")
-	return nil
 }
 
 // operator is what an operator-mode server trusts, made as its owner would.

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed7529eb29/regent/embedded/embeddedtest"
 	"github.com/seed7529eb29/regent/manager/status"
 	"github.com/seed7529eb29/regent/tests/natscli"
 )
@@ -39,7 +40,7 @@ func newVoters(t *testing.T, names ...string) *voters {
 // place gives a node an address of its own, as a machine does.
 func (v *voters) place(name string) {
 	v.t.Helper()
-	p := ports(v.t, 2)
+	p := embeddedtest.FreePorts(v.t, 2)
 	v.addresses[name] = [2]int{p[0], p[1]}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed7529eb29/regent/bus/cred"
+	"github.com/seed7529eb29/regent/embedded/embeddedtest"
 	"github.com/seed7529eb29/regent/manager"
 	"github.com/seed7529eb29/regent/policy"
 )
@@ -148,20 +148,6 @@ type running struct {
 	exit chan manager.Exit
 }
 
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
-}
-
 // newCluster is that of the example.
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
@@ -182,7 +168,7 @@ distributed:
 func configuredCluster(t *testing.T, yaml string) *cluster {
 	t.Helper()
 	c := &cluster{t: t, dir: t.TempDir(), j: &journal{}, cookie: cookie(t, "integration-test-cookie-0123456789"), nodes: map[string]*running{}}
-	p := freePorts(t, 6)
+	p := embeddedtest.FreePorts(t, 6)
 	yaml += "hosts: {lxw: 127.0.0.1}\naddresses:\n"
 	for i := range 3 {
 		yaml += fmt.Sprintf("  node%d@lxw: {client: \"127.0.0.1:%d\", cluster: \"127.0.0.1:%d\"}\n", i+1, p[2*i], p[2*i+1])

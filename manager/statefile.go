@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/seed7529eb29/regent/manager/machine"
 	"github.com/seed7529eb29/regent/policy"
@@ -23,6 +24,9 @@ var ErrState = errors.New("state file can't be used")
 // stateVersion is raised when older programs could misread the file.
 const stateVersion = 1
 
+// longestMax is more than any lease.
+const longestMax = 24 * time.Hour
+
 type stateDoc struct {
 	Version  int           `json:"v"`
 	Node     string        `json:"node"`
@@ -30,6 +34,7 @@ type stateDoc struct {
 	Seq      uint64        `json:"seq"`
 	Apps     []stateDocApp `json:"apps"`
 	Permits  []permitDoc   `json:"permits,omitempty"`
+	Longest  int64         `json:"longest_lease_ms,omitempty"` // rounded up
 }
 
 type permitDoc struct {
@@ -65,6 +70,10 @@ func (f stateFile) Load(name string) (machine.Memory, error) {
 		return machine.Memory{}, fmt.Errorf("%w: %s: it belongs to node %q", ErrState, f.path, doc.Node)
 	}
 	mem := machine.Memory{Identity: policy.Identity(doc.Identity), Seq: policy.Revision(doc.Seq)}
+	if doc.Longest < 0 || doc.Longest > int64(longestMax/time.Millisecond) {
+		return machine.Memory{}, fmt.Errorf("%w: %s: longest_lease_ms is %d", ErrState, f.path, doc.Longest)
+	}
+	mem.Longest = time.Duration(doc.Longest) * time.Millisecond
 	for i, a := range doc.Apps {
 		if i > 0 && doc.Apps[i-1].App >= a.App {
 			return machine.Memory{}, fmt.Errorf("%w: %s: apps are not in order", ErrState, f.path)
@@ -80,6 +89,7 @@ func (f stateFile) Load(name string) (machine.Memory, error) {
 // encodeState is the content of the file.
 func encodeState(name string, mem machine.Memory) ([]byte, error) {
 	doc := stateDoc{Version: stateVersion, Node: name, Identity: string(mem.Identity), Seq: uint64(mem.Seq), Apps: []stateDocApp{}}
+	doc.Longest = int64((min(mem.Longest, longestMax) + time.Millisecond - 1) / time.Millisecond)
 	for _, a := range mem.Apps {
 		doc.Apps = append(doc.Apps, stateDocApp(a))
 	}

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed7529eb29/regent/manager/machine"
 )
@@ -18,6 +19,7 @@ const self = "node1@lxw"
 var memory = machine.Memory{
 	Identity: "2026-01-02T15:04:05Z/abc", Seq: 1<<63 + 7,
 	Apps:    []machine.AppMemory{{App: "a", Seen: 3, Allotted: 5}, {App: "b", Seen: 1 << 62, Allotted: 1 << 62}},
+	Longest: 20 * time.Second,
 	Permits: []machine.PermitMemory{{App: "a", Permitted: true}, {App: "b"}},
 }
 

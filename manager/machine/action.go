@@ -1,6 +1,8 @@
 package machine
 
 import (
+	"time"
+
 	"github.com/seed7529eb29/regent/policy"
 	"github.com/seed7529eb29/regent/policy/node"
 )
@@ -133,6 +135,7 @@ const (
 // Memory is what a node keeps on disk: the bucket it trusts and the highest
 // epochs, so that neither a lost bucket nor a restart gives an epoch twice.
 type Memory struct {
+	Longest  time.Duration // a lease longer than its own that was seen in that bucket: what ran by it is waited for; 0: none
 	Identity policy.Identity
 	Seq      policy.Revision // highest seen of that bucket
 	Apps     []AppMemory     // sorted by app

@@ -2,6 +2,7 @@ package machine
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seed7529eb29/regent/policy"
@@ -23,10 +24,14 @@ type bucket struct {
 	setBack  bool // it did: what was acknowledged is gone
 	later    bool // not the first bucket of this agent's life
 
-	// With regress, what the store holds as far as it is told: what is known
-	// otherwise is newer, or is not true any more.
+	// What the store holds as far as it is told: what is known otherwise, by
+	// answers, is newer or is not true any more. nil: it has told nothing yet.
 	picture map[policy.Key]policy.Cell
 	at      policy.Revision // of that picture
+
+	ahead   policy.Revision // known otherwise, and not in the picture yet; 0: nothing
+	aheadAt Instant         // since when it is awaited
+	awaited []policy.Cell   // what answers told of above the picture: its keys and revisions, as they came
 }
 
 func (m *Machine) viewed(v policy.View) {
@@ -40,14 +45,11 @@ func (m *Machine) viewed(v policy.View) {
 	}
 	if v.Snapshot {
 		m.snapshot(v)
-	} else if b.regress {
-		b.paint(v)
-		if v.Seq >= b.seq {
-			m.caughtUp()
-		}
+	} else {
+		m.changed(v)
 	}
 	b.seq = max(b.seq, v.Seq)
-	b.most = max(b.most, v.Seq)
+	b.saw(v.Seq, m.now)
 	for _, c := range v.Cells {
 		m.learn(c)
 		m.noteViewed(c)
@@ -61,14 +63,33 @@ func (b *bucket) paint(v policy.View) {
 	b.at = v.Seq
 }
 
+// saw notes that a revision has been given, whoever said so; the picture has to
+// come to it.
+func (b *bucket) saw(rev policy.Revision, now Instant) {
+	b.most = max(b.most, rev)
+	switch {
+	case b.seq >= b.most:
+		b.ahead = 0
+	case b.seq >= b.ahead:
+		b.ahead, b.aheadAt = b.most, now
+	}
+}
+
+// answered: a write or a read has told of a value that the picture may not have
+// yet.
+func (b *bucket) answered(k policy.Key, rev policy.Revision, now Instant) {
+	b.saw(rev, now)
+	if rev > b.seq {
+		b.awaited = append(b.awaited, policy.Cell{Key: k, Rev: rev})
+	}
+}
+
 func (m *Machine) snapshot(v policy.View) {
 	b := &m.bucket
 	b.lost = ""
 	m.touch()
-	if v.Seq < b.seq || b.regress || m.contradicts(v) {
-		b.picture = map[policy.Key]policy.Cell{}
-		b.paint(v)
-	}
+	b.picture = map[policy.Key]policy.Cell{}
+	b.paint(v)
 	switch {
 	case v.Seq < b.seq && !b.regress:
 		// Either a read from a leader that has been cut off, or a store that
@@ -77,57 +98,80 @@ func (m *Machine) snapshot(v policy.View) {
 		// its own last revision.
 		b.before, b.regress, b.trusted, b.since = b.trusted, true, false, m.now
 		m.emit(History{Type: "config", Node: m.cfg.Self, Detail: fmt.Sprintf("the store went back from %d to %d", b.seq, v.Seq)})
-	case v.Seq >= b.seq && b.picture != nil:
+	case v.Seq >= b.seq:
 		m.caughtUp()
 	}
+	b.awaited = slices.DeleteFunc(b.awaited, func(c policy.Cell) bool { return c.Rev <= v.Seq })
 	b.ready = true
 	for _, a := range m.apps {
 		a.looked = true
 	}
 }
 
-// caughtUp: what looked like a store that went back was an old picture, if it
-// now shows all that was seen before. A store that was set back may have gone on
-// past the point where it had been, in another direction.
-func (m *Machine) caughtUp() {
+// changed takes the picture one change further.
+func (m *Machine) changed(v policy.View) {
 	b := &m.bucket
-	if m.forgotten() {
-		m.wentBack()
+	if b.picture == nil || v.Seq <= b.at {
 		return
 	}
-	b.regress, b.trusted, b.picture = false, b.before, nil
-	m.touch()
+	b.paint(v)
+	switch {
+	case b.regress && v.Seq >= b.seq:
+		m.caughtUp()
+	case !b.regress && m.overtaken():
+		m.wentBack()
+	}
 }
 
-// contradicts is the cheap half of forgotten, for every snapshot.
-func (m *Machine) contradicts(v policy.View) bool {
-	for _, c := range v.Cells {
-		if known := m.knownCell(c.Key); known.Rev > 0 && known.Rev <= v.Seq && replacedBy(known, c) {
+// overtaken reports whether the picture has come to what an answer told of, and
+// has something else there.
+func (m *Machine) overtaken() bool {
+	b := &m.bucket
+	for len(b.awaited) > 0 && b.awaited[0].Rev <= b.at {
+		k := b.awaited[0].Key
+		b.awaited = b.awaited[1:]
+		if m.gone(k) {
 			return true
 		}
 	}
 	return false
 }
 
+// caughtUp: the picture has come to what had been seen before. If it shows all of
+// that, one that looked like a store that went back was an old one. A store that
+// was set back may have gone on past the point where it had been, in another
+// direction.
+func (m *Machine) caughtUp() {
+	b := &m.bucket
+	if m.forgotten() {
+		m.wentBack()
+		return
+	}
+	if b.regress {
+		b.regress, b.trusted = false, b.before
+		m.touch()
+	}
+}
+
 // forgotten reports whether something is known at a revision that the picture
 // has reached, and is not in the picture.
 func (m *Machine) forgotten() bool {
-	b := &m.bucket
-	gone := func(k policy.Key) bool {
-		known := m.knownCell(k)
-		return known.Rev > 0 && known.Rev <= b.at && replacedBy(known, b.picture[k])
-	}
 	for _, a := range m.apps {
-		if gone(policy.AppKey(a.App)) {
+		if m.gone(policy.AppKey(a.App)) || m.gone(policy.PermitKey(a.App)) {
 			return true
 		}
 	}
 	for _, mb := range m.members {
-		if gone(policy.NodeKey(mb.name)) {
+		if m.gone(policy.NodeKey(mb.name)) {
 			return true
 		}
 	}
-	return gone(policy.NodeKey(m.cfg.Self))
+	return m.gone(policy.NodeKey(m.cfg.Self)) || m.gone(policy.ConfigKey())
+}
+
+func (m *Machine) gone(k policy.Key) bool {
+	known, b := m.knownCell(k), &m.bucket
+	return known.Rev > 0 && known.Rev <= b.at && replacedBy(known, b.picture[k])
 }
 
 // knownCell is the newest known value of a key, its revision alone if it could
@@ -149,6 +193,12 @@ func (m *Machine) knownCell(k policy.Key) policy.Cell {
 		} else if mb != nil {
 			return policy.Cell{Key: k, Rev: mb.rev}
 		}
+	case policy.KeyPermit:
+		if s := m.permits[policy.App(k.Name)]; s != nil {
+			return s.known(k)
+		}
+	case policy.KeyConfig:
+		return m.spec.known(k)
 	}
 	return policy.Cell{Key: k}
 }
@@ -166,9 +216,16 @@ func replacedBy(known, c policy.Cell) bool {
 		o, n := known.App, c.App
 		return o.Owner.Session != n.Owner.Session || o.Owner.Nonce != n.Owner.Nonce || o.Next.Session != n.Next.Session ||
 			o.High != n.High || o.Want != n.Want
+	case known.Config != nil && c.Config != nil:
+		o, n := known.Config, c.Config
+		return o.Session != n.Session || o.Digest != n.Digest || !slices.EqualFunc(o.Loaded, n.Loaded, sameTerm)
+	case known.Permit != nil && c.Permit != nil:
+		return !slices.Equal(known.Permit.Nodes, c.Permit.Nodes)
 	}
 	return false
 }
+
+func sameTerm(a, b policy.Spec) bool { return a.App == b.App && a.Term() == b.Term() }
 
 // wentBack: the store was set back for certain. Every revision is forgotten, as
 // if it were another bucket; what runs goes on until its deadline, or until a
@@ -188,18 +245,30 @@ func (m *Machine) wentBack() {
 	}
 }
 
+// givenAgain: a write was acknowledged at a revision that had been seen before it
+// was sent. A picture that has come as far without it is of the time before.
+func (m *Machine) givenAgain(c policy.Cell) {
+	if b := &m.bucket; b.at >= c.Rev && replacedBy(c, b.picture[c.Key]) {
+		b.picture = nil
+	}
+	m.wentBack()
+}
+
 // repaint takes the picture of a bucket that went back for all that is known.
 func (m *Machine) repaint(old *bucket) {
 	b := &m.bucket
 	b.seq, b.most, b.ready = old.at, old.at, true
+	b.picture, b.at = old.picture, old.at
+	m.learn(b.picture[policy.ConfigKey()])
 	for _, a := range m.apps {
 		a.looked = true
-		m.learn(old.picture[policy.AppKey(a.App)])
+		m.learn(b.picture[policy.AppKey(a.App)])
+		m.learn(b.picture[policy.PermitKey(a.App)])
 	}
 	for _, mb := range m.members {
-		m.learn(old.picture[policy.NodeKey(mb.name)])
+		m.learn(b.picture[policy.NodeKey(mb.name)])
 	}
-	m.learn(old.picture[policy.NodeKey(m.cfg.Self)])
+	m.learn(b.picture[policy.NodeKey(m.cfg.Self)])
 }
 
 // newBucket forgets every revision: they mean nothing in another bucket. What
@@ -228,7 +297,13 @@ func (m *Machine) newBucket(id policy.Identity) {
 // decideTrust answers rule 8: may this bucket be acted on?
 func (m *Machine) decideTrust() {
 	b := &m.bucket
-	if b.trusted || !b.ready {
+	if !b.ready {
+		return
+	}
+	if b.trusted {
+		if b.ahead > 0 && b.lost == "" && m.passed(b.aheadAt.Add(m.quarantine())) {
+			m.wentBack() // what is not there after so long will not come
+		}
 		return
 	}
 	if b.regress {
@@ -237,12 +312,17 @@ func (m *Machine) decideTrust() {
 		}
 		return
 	}
-	if b.setBack && !m.quarantined() {
+	if b.setBack && (b.lost != "" || !m.quarantined()) {
 		return // nobody can vouch for what nobody may have noticed
 	}
 	if m.knowsBucket() || m.vouched() || m.firstBoot() || m.quarantined() {
 		b.trusted = true
 		m.disk.trust(b.identity, b.seq)
+		for _, mb := range m.members {
+			if n := mb.cell.Node; n != nil {
+				m.noteLease(n.TTL)
+			}
+		}
 		m.beats.changed = true
 		m.touch()
 	}

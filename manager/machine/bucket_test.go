@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +45,25 @@ func TestRule8BucketIdentity(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a lease that is remembered, of the bucket before", func(t *testing.T) {
+		const theirs = 7 * time.Second
+		r := newRig(t)
+		r.frozen(n3, func(s *policy.SessionRecord) { s.TTL = theirs })
+		mem := r.m.disk.durable
+		if mem.Longest != theirs {
+			t.Fatalf("memory = %+v", mem)
+		}
+		mem.Identity = "another"
+		r = bareRig(t, config(func(c *Config) { c.Memory = mem }))
+		r.snapshot()
+		r.pass(theirs + r.lease().Fence() - 20*time.Millisecond)
+		r.noWrite()
+		r.pass(50 * time.Millisecond)
+		r.write(OpRegister)
+		if got := r.m.disk.durable; got.Identity != bucketID || got.Longest != 0 {
+			t.Errorf("memory = %+v, want none of the bucket before", got)
+		}
+	})
 	t.Run("a live node that acts on it vouches", func(t *testing.T) {
 		r := bareRig(t, noMemory)
 		r.snapshot()
@@ -252,6 +272,85 @@ func TestRule8BucketIdentity(t *testing.T) {
 		r.rev = 500
 		r.snapshot()
 		p.says(func(*AppBeat) {})
+		if r.trusts() {
+			t.Error("acts on it")
+		}
+	})
+	// forgets is a store that loses a record whose claim was acknowledged, and was
+	// not yet in the picture.
+	forgets := func(t *testing.T) (r *rig, run RunID, lost policy.Cell) {
+		r = newRig(t)
+		s, c := r.starting()
+		r.step(Started{Run: s.Run})
+		w := r.write(OpRunning)
+		lost = r.commit(w)
+		r.step(Wrote{Req: w.Req, Outcome: policy.OutcomeOK, Rev: lost.Rev})
+		r.cells[c.Key] = c
+		return r, s.Run, lost
+	}
+	t.Run("what was acknowledged is not in a picture that has come as far", func(t *testing.T) {
+		r, run, lost := forgets(t)
+		if !r.trusts() {
+			t.Fatal("the echo is late, no more")
+		}
+		r.rev = lost.Rev - 1
+		p := r.stranger(n3)
+		p.rec.Session, p.rec.Agent = "s", "a"
+		p.renew() // gets its revision
+		if r.trusts() {
+			t.Error("acts on it")
+		}
+		r.fenceNow()
+		r.step(Exited{Run: run})
+		r.pass(r.m.quarantine() + 50*time.Millisecond)
+		if !slices.Contains(ops(r.writes), OpRegister) {
+			t.Errorf("writes %v, and needs no snapshot for that", ops(r.writes))
+		}
+	})
+	t.Run("nor in one that does not come as far for a lease and a fence", func(t *testing.T) {
+		r, run, lost := forgets(t)
+		r.ownRenew = true
+		r.rev = lost.Rev - 1
+		for r.now < r.m.bucket.aheadAt.Add(r.m.quarantine()) {
+			if !r.trusts() {
+				t.Fatal("too early")
+			}
+			r.pass(100 * time.Millisecond)
+			r.writes = nil
+		}
+		if r.trusts() || r.killed() != run {
+			t.Error("waits for ever")
+		}
+	})
+	t.Run("where the picture is lost it is not expected to", func(t *testing.T) {
+		r, _, _ := forgets(t)
+		r.ownRenew = true
+		r.step(Viewed{View: policy.View{Lost: "no connection"}})
+		r.pass(3 * r.m.quarantine())
+		if !r.trusts() {
+			t.Error("does not act on it any more")
+		}
+	})
+	t.Run("what was in no cell of a snapshot was not there", func(t *testing.T) {
+		r := newRig(t)
+		c := r.put(free(4))
+		delete(r.cells, c.Key)
+		r.rev++
+		r.snapshot()
+		if r.trusts() {
+			t.Error("acts on it")
+		}
+	})
+	t.Run("a permission that was forgotten", func(t *testing.T) {
+		r := newRig(t)
+		r.put(free(4))
+		r.call(VerbPermit, permitted(false), func(c *Command) { c.Persist = true })
+		w := r.write(OpPermit)
+		rev := r.rev + 1
+		r.step(Wrote{Req: w.Req, Outcome: policy.OutcomeOK, Rev: rev})
+		p := r.stranger(n3)
+		p.rec.Session, p.rec.Agent = "s", "a"
+		p.renew()
 		if r.trusts() {
 			t.Error("acts on it")
 		}

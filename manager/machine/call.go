@@ -344,6 +344,7 @@ func (m *Machine) requestStop(a *app) {
 	}
 	m.write(a, OpStopWant, func(rec *policy.AppRecord) {
 		rec.Want, rec.First, rec.Since = policy.WantStopped, policy.FirstNone, m.cfg.Wall()
+		m.overtop(a, rec)
 		if a.exclusive() {
 			rec.Next = policy.Slot{}
 		}

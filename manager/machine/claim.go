@@ -258,10 +258,12 @@ func (m *Machine) claimAccepted(r *request, cell policy.Cell) {
 			a.claim = nil
 		}
 		a.cleans = false
-	case OpCreate, OpStartWant, OpRecreate:
-		a.starting = policy.FirstNone
-	case OpStopWant:
-		a.stopping = false
+	case OpCreate, OpStartWant, OpStopWant, OpRecreate:
+		if cell.App.Want == policy.WantStopped {
+			a.stopping = false
+		} else {
+			a.starting = policy.FirstNone
+		}
 	case OpRestart:
 		if a.claim != nil {
 			a.claim.rewritten = true
@@ -305,11 +307,7 @@ func (m *Machine) decideMissing(a *app) {
 		return
 	}
 	if a.rev == 0 && a.seen == 0 && m.heardEpoch(a) == 0 {
-		if a.starting != policy.FirstNone {
-			m.write(a, OpCreate, func(rec *policy.AppRecord) {
-				rec.First, rec.Since = policy.FirstWait, m.cfg.Wall()
-			})
-		}
+		m.decideNever(a)
 		return
 	}
 	if a.missing == 0 {
@@ -320,17 +318,51 @@ func (m *Machine) decideMissing(a *app) {
 		m.reassert(a)
 	case a.behind != nil && !a.behind.Owner.Empty() && !m.ended(a.behind.Owner):
 		// Its owner lives, and asserts itself when it hears of our epoch.
-	case a.run == nil && a.started && m.passed(a.missing.Add(m.quarantine())):
-		m.write(a, OpRecreate, func(rec *policy.AppRecord) {
-			rec.High, rec.First, rec.Since = a.allot(m), policy.FirstGo, m.cfg.Wall()
-		})
+	case a.run == nil && (a.started || a.stopping) && m.passed(a.missing.Add(m.quarantine())):
+		m.recreate(a)
 	}
+}
+
+// decideNever handles an app that has no record and never had one, as far as
+// anybody remembers.
+func (m *Machine) decideNever(a *app) {
+	switch {
+	case a.starting != policy.FirstNone:
+		m.write(a, OpCreate, func(rec *policy.AppRecord) {
+			rec.First, rec.Since = policy.FirstWait, m.cfg.Wall()
+		})
+	case a.stopping && len(a.open) > 0: // voids the creation that may yet land
+		m.write(a, OpStopWant, func(rec *policy.AppRecord) {
+			rec.Want, rec.Since = policy.WantStopped, m.cfg.Wall()
+		})
+	case a.stopping:
+		a.stopping = false
+		m.touch()
+	}
+}
+
+// recreate writes a record anew in which nobody owns the app, above every epoch
+// that anybody remembers: to be run where it is started, or stopped, if that is
+// what this node was told last.
+func (m *Machine) recreate(a *app) {
+	m.write(a, OpRecreate, func(rec *policy.AppRecord) {
+		rec.High, rec.First, rec.Since = a.allot(m), policy.FirstGo, m.cfg.Wall()
+		if a.stopping {
+			rec.Want, rec.First = policy.WantStopped, policy.FirstNone
+		}
+	})
 }
 
 // outdated: this node runs the app by a record that forgot epochs which others
 // remember.
 func (m *Machine) outdated(a *app) bool {
 	return a.ownsByClaim(m) && a.run != nil && !a.run.ordered && m.heardEpoch(a) > a.rec.High
+}
+
+// overtop makes a record that forgot epochs one that those who remember them can
+// use. What runs by it still is to end, so that it needs no epoch above them.
+func (m *Machine) overtop(a *app, rec *policy.AppRecord) {
+	rec.High = max(rec.High, m.heardEpoch(a))
 }
 
 func (m *Machine) reassert(a *app) {

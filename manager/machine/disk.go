@@ -49,6 +49,7 @@ func (d *disk) remembers() bool { return d.durable.Identity != "" }
 func (d *disk) trust(id policy.Identity, seq policy.Revision) {
 	if d.wanted.Identity != id {
 		d.changed = true
+		d.wanted.Longest = 0 // what ran by leases of the one before is over
 	}
 	d.wanted.Identity, d.wanted.Seq = id, seq
 }
@@ -67,6 +68,16 @@ func (d *disk) note(app policy.App, seen, allotted policy.Epoch) {
 	if d.wanted.Apps[i] != am {
 		d.wanted.Apps[i] = am
 		d.changed = true
+	}
+}
+
+// noteLease keeps how long a lease may be in this bucket. It is on disk, too, as
+// the bucket may be lost while this node is down.
+func (m *Machine) noteLease(ttl time.Duration) {
+	m.longest = max(m.longest, ttl)
+	if d := &m.disk; ttl > max(m.cfg.Lease.TTL, d.wanted.Longest) {
+		d.wanted.Longest, d.changed = ttl, true
+		m.touch()
 	}
 }
 

@@ -73,6 +73,7 @@ func New(cfg Config, now Instant) *Machine {
 	}
 	m.self = &member{name: cfg.Self}
 	m.disk.recall(cfg.Memory)
+	m.longest = max(m.longest, cfg.Memory.Longest)
 	for _, ac := range cfg.Apps {
 		m.addApp(ac)
 	}

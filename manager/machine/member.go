@@ -251,7 +251,7 @@ func (m *Machine) learnNode(c policy.Cell) {
 	}
 	old := mb.cell
 	mb.cell, mb.seen = c, m.now
-	m.longest = max(m.longest, c.Node.TTL)
+	m.noteLease(c.Node.TTL)
 	m.noteEnd(mb, old)
 	if mb == m.self {
 		m.ownCell(old)

@@ -99,6 +99,7 @@ func TestS3Expire(t *testing.T) {
 		c := r.putNode(p.rec)
 		r.refuse(w)
 		r.reread()
+		r.step(r.change(c))
 		r.pass(r.lease().TTL - time.Millisecond)
 		r.noWrite()
 		r.pass(time.Millisecond)

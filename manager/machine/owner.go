@@ -83,6 +83,7 @@ func (m *Machine) releaseInto(a *app, rec *policy.AppRecord) {
 	}
 	rec.Owner = policy.Slot{Epoch: rec.Owner.Epoch, Nonce: rec.Owner.Nonce}
 	rec.From, rec.Payload, rec.Since = m.cfg.Self, over.payload, m.cfg.Wall()
+	m.overtop(a, rec)
 	switch {
 	case over.failed && !over.ordered:
 		rec.Error = fmt.Sprintf("%s: %s", m.cfg.Self, over.reason)

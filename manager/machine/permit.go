@@ -25,6 +25,14 @@ func (s *shared) take(m *Machine, c policy.Cell) bool {
 	return true
 }
 
+// known is the newest known value, its revision alone if it could not be read.
+func (s *shared) known(k policy.Key) policy.Cell {
+	if s.cell.Rev == s.rev && s.rev > 0 {
+		return s.cell
+	}
+	return policy.Cell{Key: k, Rev: s.rev}
+}
+
 func (s *shared) forget(m *Machine) {
 	s.cell, s.rev, s.open = policy.Cell{}, 0, false
 	if s.req != nil {

@@ -84,9 +84,12 @@ func (m *Machine) wrote(ev Wrote) {
 	switch ev.Outcome {
 	case policy.OutcomeOK:
 		m.forget(r)
+		m.bucket.answered(r.write.Cell.Key, ev.Rev, m.now)
 		m.accepted(r, ev.Rev)
 		if ev.Rev <= r.seen {
-			m.wentBack() // revisions that were seen are given again
+			c := r.write.Cell
+			c.Rev = ev.Rev
+			m.givenAgain(c)
 		}
 	case policy.OutcomeRefused:
 		m.settle(r)
@@ -200,7 +203,7 @@ const opConfirm Op = "rule 9 confirm"
 // learn takes the value of a cell from wherever it came. Older values than
 // the known one are not news, except that any change restarts an observation.
 func (m *Machine) learn(c policy.Cell) {
-	m.bucket.most = max(m.bucket.most, c.Rev)
+	m.bucket.answered(c.Key, c.Rev, m.now)
 	switch c.Key.Kind {
 	case policy.KeyNode:
 		m.learnNode(c)

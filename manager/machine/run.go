@@ -103,11 +103,24 @@ func (m *Machine) stopReason(a *app) string {
 	case !a.started && !a.stopping:
 		return "not started here"
 	case rec == nil:
-		return ""
+		return m.unreserved(a)
 	case rec.First != policy.FirstNone:
 		return "stopped, and started again since"
 	case a.exclusive() && !rec.Next.Empty() && !m.mine(rec.Next) && !m.ended(rec.Next):
 		return fmt.Sprintf("%s takes over", rec.Next.Node)
+	}
+	return ""
+}
+
+// unreserved: what runs by a reservation can't write it back where the record is
+// lost or damaged, as an owner does. It stands for as long as the owner may write
+// its own back, or until the app is to stop.
+func (m *Machine) unreserved(a *app) string {
+	if a.claim == nil || !a.claim.provisional || a.missing == 0 {
+		return ""
+	}
+	if a.stopping || m.passed(a.missing.Add(m.quarantine())) {
+		return "its reservation is lost"
 	}
 	return ""
 }

@@ -321,7 +321,7 @@ func (m *Machine) refuseChange(ch *specChange) *Refusal {
 			what = fmt.Sprintf("can't change its takeover from %s to %s", a.Spec.Takeover, s.Takeover)
 		}
 		if what != "" {
-			return &Refusal{RefuseInUse, fmt.Sprintf("%s is started and %s; stop it first: regent stop %[1]s --all", a.App, what)}
+			return &Refusal{RefuseInUse, fmt.Sprintf("%s %s and %s; stop it first: regent stop %[1]s --all", a.App, m.use(a), what)}
 		}
 	}
 	return nil
@@ -338,9 +338,26 @@ func (m *Machine) refuseLoad(s *policy.Spec) *Refusal {
 	return &Refusal{RefuseMismatch, fmt.Sprintf("%s is started by %s, asked for is %s", s.App, a.Spec.Term(), s.Term())}
 }
 
-// inUse: somebody has it started, or runs it.
+// inUse: somebody has it started, or runs it, as far as its record can say.
 func (m *Machine) inUse(a *app) bool {
-	return len(m.startedOn(a)) > 0 || a.run != nil || a.rec != nil && !a.rec.Owner.Empty() && !m.ended(a.rec.Owner)
+	owned := func(rec *policy.AppRecord) bool { return rec != nil && !rec.Owner.Empty() && !m.ended(rec.Owner) }
+	return len(m.startedOn(a)) > 0 || a.run != nil || owned(a.rec) || owned(a.behind) || m.mayRunUnseen(a)
+}
+
+func (m *Machine) use(a *app) string {
+	if m.mayRunUnseen(a) && len(m.startedOn(a)) == 0 && a.run == nil {
+		return "may run still, since its record is lost or damaged,"
+	}
+	return "is started"
+}
+
+// mayRunUnseen: the record is lost or damaged, and what ran by it may not be over
+// yet.
+func (m *Machine) mayRunUnseen(a *app) bool {
+	if a.Spec == nil || a.rec != nil || a.rev == 0 && a.seen == 0 && m.heardEpoch(a) == 0 {
+		return false
+	}
+	return a.missing == 0 || m.now < a.missing.Add(m.quarantine())
 }
 
 // decideChange writes what a command asked for over the newest value.

@@ -73,7 +73,7 @@ func (w *World) boot(a *agent) {
 	w.lifeOf[nonce] = a.life
 	a.tickAt, a.writing, a.beat, a.view = 0, nil, machine.Beat{}, view{}
 	a.told = make([]bool, len(w.Knobs.Specs))
-	w.check.Booted(a.life, a.name, nonce, a.lease, w.Knobs.Sync)
+	w.check.Booted(a.life, a.name, nonce, a.lease, w.Knobs.Sync, a.disk.Longest)
 	if w.trace.on {
 		w.trace.line(w, a.name, "BOOT", "agent %s life %d boot %d memory %+v", nonce, a.life, a.host.boots, a.disk)
 	}

@@ -130,7 +130,7 @@ func (w *World) settle(how rest) {
 // refused a start, after all were told to start it. A user would do it again.
 func (w *World) overtaken() bool {
 	for i, s := range w.Knobs.Specs {
-		if st := w.standing(i, s); len(st.Idle)+len(st.Barred) > 0 || !w.check.Wanted(s.App) {
+		if st := w.standing(restStart, i, s); len(st.Idle)+len(st.Barred) > 0 || !w.check.Wanted(s.App) {
 			return true
 		}
 	}
@@ -199,7 +199,7 @@ func (w *World) unsettledApp(how rest, i int, s *policy.Spec) string {
 	if how == restStop && w.anyUp() {
 		return w.check.Stopped(s.App)
 	}
-	st := w.standing(i, s)
+	st := w.standing(how, i, s)
 	if how == restStart {
 		if len(st.Idle)+len(st.Barred) > 0 {
 			return fmt.Sprintf("all were permitted and told to start it, but %v have not, %v may not", st.Idle, st.Barred)
@@ -221,8 +221,11 @@ func (w *World) anyUp() bool {
 }
 
 // standing is what the nodes say of an app.
-func (w *World) standing(i int, s *policy.Spec) checkers.Standing {
+func (w *World) standing(how rest, i int, s *policy.Spec) checkers.Standing {
 	st := checkers.Standing{Moved: w.moved[i]}
+	if how != restStart { // a node that was told to start an app takes it all the same
+		st.Spec = w.specVersion(s.App)
+	}
 	for _, n := range s.Nodes() {
 		a := w.agentOf(n)
 		if a.life == 0 || a.beat.Phase != machine.BeatUp {
@@ -239,6 +242,19 @@ func (w *World) standing(i int, s *policy.Spec) checkers.Standing {
 		}
 	}
 	return st
+}
+
+// specVersion is which specification of an app the cluster goes by; empty: none
+// is stored.
+func (w *World) specVersion(app policy.App) string {
+	rec := w.store.register(policy.ConfigKey()).asOf(w.now).Config
+	if rec == nil {
+		return ""
+	}
+	if s := policy.FindSpec(rec.Effective(), app); s != nil {
+		return s.Version()
+	}
+	return ""
 }
 
 func appBeat(b *machine.Beat, app policy.App) machine.AppBeat {

@@ -260,10 +260,11 @@ func (w *World) writeArrives(r *request) {
 	w.answer(r)
 }
 
-func (w *World) applied(r *request) { w.change(r.life, &r.write.Cell, r.rev, r.op) }
+func (w *World) applied(r *request) { w.change(r.life, &r.write, r.rev, r.op) }
 
 // change tells everybody of a write.
-func (w *World) change(by checkers.Life, cell *policy.Cell, rev policy.Revision, op machine.Op) {
+func (w *World) change(by checkers.Life, write *policy.Write, rev policy.Revision, op machine.Op) {
+	cell := &write.Cell
 	w.mix(uint64(rev))
 	switch op {
 	case machine.OpExpire:
@@ -277,7 +278,7 @@ func (w *World) change(by checkers.Life, cell *policy.Cell, rev policy.Revision,
 		w.round.written = w.now
 		w.mix(uint64(cell.App.Owner.Epoch))
 	}
-	w.check.Applied(by, *cell)
+	w.check.Applied(by, write, rev)
 	w.publish(rev)
 }
 

@@ -168,27 +168,29 @@ func (tt *tooth) overlay(t *testing.T) string {
 }
 
 const (
-	fileAlarm    = "manager/machine/alarm.go"
-	fileBucket   = "manager/machine/bucket.go"
-	fileClaim    = "manager/machine/claim.go"
-	fileClose    = "manager/machine/close.go"
-	fileMachine  = "manager/machine/machine.go"
-	fileMember   = "manager/machine/member.go"
-	fileOwner    = "manager/machine/owner.go"
-	fileRequest  = "manager/machine/request.go"
-	fileSession  = "manager/machine/session.go"
-	fileTakeover = "manager/machine/takeover.go"
-	fileRecord   = "policy/record.go"
-	fileApp      = "manager/machine/app.go"
-	fileRun      = "manager/machine/run.go"
-	fileVigil    = "manager/warden/vigil/vigil.go"
-	fileWatch    = "manager/warden/watch_linux.go"
-	fileProve    = "manager/samehost/prove_linux.go"
-	fileLoop     = "manager/agent/loop.go"
-	fileCAS      = "kv/cas.go"
-	fileStore    = "tests/sim/store.go"
-	fileWarden   = "tests/sim/warden.go"
-	fileAgent    = "tests/sim/agent.go"
+	fileAlarm     = "manager/machine/alarm.go"
+	fileBucket    = "manager/machine/bucket.go"
+	fileChecker   = "tests/sim/checkers/checker.go"
+	fileInstances = "tests/sim/checkers/instances.go"
+	fileClaim     = "manager/machine/claim.go"
+	fileClose     = "manager/machine/close.go"
+	fileMachine   = "manager/machine/machine.go"
+	fileMember    = "manager/machine/member.go"
+	fileOwner     = "manager/machine/owner.go"
+	fileRequest   = "manager/machine/request.go"
+	fileSession   = "manager/machine/session.go"
+	fileTakeover  = "manager/machine/takeover.go"
+	fileRecord    = "policy/record.go"
+	fileApp       = "manager/machine/app.go"
+	fileRun       = "manager/machine/run.go"
+	fileVigil     = "manager/warden/vigil/vigil.go"
+	fileWatch     = "manager/warden/watch_linux.go"
+	fileProve     = "manager/samehost/prove_linux.go"
+	fileLoop      = "manager/agent/loop.go"
+	fileCAS       = "kv/cas.go"
+	fileStore     = "tests/sim/store.go"
+	fileWarden    = "tests/sim/warden.go"
+	fileAgent     = "tests/sim/agent.go"
 )
 
 var teeth = []tooth{
@@ -275,7 +277,7 @@ var teeth = []tooth{
 	}},
 	{name: "a lost bucket's successor is acted on at once", by: `I[145]|A1/A3|S1`, edits: []edit{
 		{fileBucket, "if m.knowsBucket() || ", "if b.ready || m.knowsBucket() || "},
-		{fileClaim, "a.started && m.passed(a.missing.Add(m.quarantine())):", "a.started:"},
+		{fileClaim, "(a.started || a.stopping) && m.passed(a.missing.Add(m.quarantine())):", "a.started:"},
 	}},
 	{name: "an alarm for any two that are heard to run", by: `alarm`, edits: []edit{
 		{fileAlarm, "m.echoed(b) > l.mark", "m.echoed(b) >= 0"},
@@ -298,8 +300,9 @@ var teeth = []tooth{
 	{name: "a host that slept stops nothing", by: `sleep|I[14]`, edits: []edit{
 		{fileSession, "\tm.fence(\"the host slept or stood still\")\n", ""},
 	}},
-	{name: "a store that was set back and went on is an old picture", by: `rule 9|I[138]|A1/A3|S1`, edits: []edit{
+	{name: "a store that was set back and went on is an old picture", by: `rule 9|I[1358]|A1/A3|S1`, edits: []edit{
 		{fileBucket, "\tif m.forgotten() {", "\tif m.forgotten() && false {"},
+		{fileBucket, "case !b.regress && m.overtaken():", "case false:"},
 		{fileRequest, "if ev.Rev <= r.seen {", "if false {"},
 	}},
 	{name: "certified, and the groups not killed", by: `I4`, edits: []edit{
@@ -345,6 +348,24 @@ var packageTeeth = []tooth{
 	}},
 	{name: "package machine: restarted while a re-assertion is open", pkg: "manager/machine", by: "TestRule6Claim", edits: []edit{
 		{fileRun, "if c.over != nil && a.reasserting() {", "if false {"},
+	}},
+	{name: "package machine: a stop is not written into a record that was lost", pkg: "manager/machine", by: "TestRule6Stop", edits: []edit{
+		{fileClaim, "(a.started || a.stopping) && m.passed", "a.started && m.passed"},
+	}},
+	{name: "package machine: what was acknowledged is waited for, for ever", pkg: "manager/machine", by: "TestRule8BucketIdentity", edits: []edit{
+		{fileBucket, "if b.ahead > 0 && b.lost == ", "if false && b.lost == "},
+	}},
+	{name: "package machine: a lease on disk is not waited for", pkg: "manager/machine", by: "TestRule8BucketIdentity", edits: []edit{
+		{fileMachine, "m.longest = max(m.longest, cfg.Memory.Longest)", "_ = cfg"},
+	}},
+	{name: "package checkers: every write after a set back is excused", pkg: "tests/sim/checkers", by: "TestStray", edits: []edit{
+		{fileChecker, "h != knew && ", "(h != knew || known) && "},
+	}},
+	{name: "package checkers: a set back excuses for good", pkg: "tests/sim/checkers", by: "TestSetBack", edits: []edit{
+		{fileInstances, "if in.shaken && c.clock(in.life) > in.until {", "if false {"},
+	}},
+	{name: "package checkers: any longer lease is excused", pkg: "tests/sim/checkers", by: "TestLostBucket", edits: []edit{
+		{fileInstances, "o.bucket < by.bucket && ", ""},
 	}},
 	{name: "package sim: released before the app is gone, by orders", pkg: "tests/sim", by: "TestAllOrders", edits: []edit{
 		{fileOwner, "\tcase a.run != nil:\n\tcase why", "\tcase a.run != nil && !a.run.ordered:\n\tcase why"},

@@ -267,12 +267,14 @@ func (w *World) certify(wd *warden) {
 		if w.stores.happens(w.round.stale) {
 			at -= w.stores.upTo(staleMax)
 		}
-		write, over := wd.vigil.Certificate(w.store.register(policy.NodeKey(wd.agent.name)).asOf(at))
+		read := w.store.register(policy.NodeKey(wd.agent.name)).asOf(at)
+		write, over := wd.vigil.Certificate(read)
 		if over {
 			w.after(w.hop(), func() { w.dismiss(wd) })
 			return
 		}
 		write.ID = w.id()
+		w.check.Certifies(read, &write)
 		d := 2 * w.hop()
 		if w.stores.happens(w.round.straggle) {
 			d = w.stores.upTo(4 * time.Second) // it lands after it was given up
@@ -293,7 +295,7 @@ func (w *World) certificateArrives(wd *warden, write policy.Write, took time.Dur
 	rev, outcome := w.store.cas(&write, w.now)
 	if w.store.seq != before {
 		w.Stats.Avengers++
-		w.change(wd.life, &write.Cell, rev, machine.OpCertify)
+		w.change(wd.life, &write, rev, machine.OpCertify)
 	}
 	if took > 400*time.Millisecond {
 		return // it has been given up

@@ -30,6 +30,8 @@ type cluster struct {
 	rev      policy.Revision
 	seen     map[string]policy.Revision // message ids
 	identity policy.Identity
+	kept     map[policy.Key]policy.Cell // what the store goes back to
+	keptRev  policy.Revision
 
 	queue []func()
 	trace strings.Builder
@@ -57,14 +59,15 @@ type testNode struct {
 	sync   *machine.Sync // its own barrier; nil: the cluster's
 	files  []policy.Spec // what its files say from its next boot on; nil: as the others'
 
-	cut       bool         // hears and reaches nobody, store included
-	deaf      bool         // hears no heartbeat and no change of the bucket
-	unknown   int          // so many writes are applied and not answered
-	lose      int          // so many writes are lost and not answered
-	failStart int          // so many starts fail
-	failing   []policy.App // apps whose starts fail
-	frozen    bool         // nothing reaches it, and it does nothing
-	up        bool         // this life was seen through its barrier
+	cut       bool          // hears and reaches nobody, store included
+	deaf      bool          // hears no heartbeat and no change of the bucket
+	unknown   int           // so many writes are applied and not answered
+	lose      int           // so many writes are lost and not answered
+	late      time.Duration // the answer to its next write takes so long
+	failStart int           // so many starts fail
+	failing   []policy.App  // apps whose starts fail
+	frozen    bool          // nothing reaches it, and it does nothing
+	up        bool          // this life was seen through its barrier
 	slowStop  time.Duration
 	slowStart time.Duration
 
@@ -338,6 +341,11 @@ func (n *testNode) write(a machine.Write) {
 	if n.unknown > 0 && ev.Outcome == policy.OutcomeOK && a.Write.Cell.App != nil {
 		n.unknown--
 		n.at(c.lease.Request, machine.Wrote{Req: a.Req})
+		return
+	}
+	if n.late > 0 {
+		n.at(n.late, ev)
+		n.late = 0
 		return
 	}
 	n.later(ev)

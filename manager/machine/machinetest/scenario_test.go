@@ -2,6 +2,7 @@ package machinetest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -211,6 +212,10 @@ func scenarioStep(t *testing.T, c *cluster, d *datadriven.TestData) {
 		scenarioSpec(t, c, d)
 		c.settle()
 		return
+	case "keep-store", "set-back", "lose-store", "damage-record":
+		scenarioStore(c, d.Cmd)
+		c.settle()
+		return
 	}
 	for _, n := range on {
 		scenarioVerb(t, n, d.Cmd, apps, rest)
@@ -259,6 +264,10 @@ func scenarioVerb(t *testing.T, n *testNode, verb string, apps []policy.App, res
 		n.unknown = 1
 	case "lose":
 		n.lose = 1
+	case "late":
+		n.late = duration(t, rest[0])
+	case "slept":
+		n.step(machine.Slept{})
 	default:
 		t.Fatalf("unknown verb %s", verb)
 	}
@@ -305,6 +314,28 @@ func scenarioSpec(t *testing.T, c *cluster, d *datadriven.TestData) {
 		case "load":
 			n.call(machine.Command{Verb: machine.VerbLoad, App: spec.App, Spec: &spec})
 		}
+	}
+}
+
+// scenarioStore is what happens to the store as a whole, and to the record of the
+// app: it is damaged, or forgets all that came after keep-store.
+func scenarioStore(c *cluster, cmd string) {
+	switch cmd {
+	case "keep-store":
+		c.kept, c.keptRev = maps.Clone(c.cells), c.rev
+		return
+	case "damage-record":
+		c.rev++
+		c.put(policy.Cell{Key: policy.AppKey(c.spec.App), Damaged: "garbage"})
+		return
+	case "set-back":
+		c.cells, c.rev = maps.Clone(c.kept), c.keptRev
+	case "lose-store":
+		c.cells, c.rev, c.identity = map[policy.Key]policy.Cell{}, 0, c.identity+"'"
+	}
+	for _, n := range c.nodes {
+		n.step(machine.Viewed{View: policy.View{Lost: "the connection ended"}})
+		n.snapshot()
 	}
 }
 

@@ -30,7 +30,20 @@ type Checker struct {
 	nodes     map[node.Name]policy.SessionRecord
 	apps      map[policy.App]*app
 	instances []instance // those alive
+	cells     map[policy.Key]*held
+	buckets   int              // how many were lost
+	based     map[string]*held // by the id of a write: the value that its sender knew at its revision; nil: none
+	basedIDs  []string         // the oldest first
+	seq       policy.Revision  // of the latest write
+	kept, top policy.Revision  // what is above kept, up to top, may have been given more than once
 	err       *Violation
+}
+
+// held is what the store holds by one key.
+type held struct {
+	cell   policy.Cell
+	told   map[Life]bool // who was told of it
+	common bool          // it was the value once before, so that anybody may know it
 }
 
 // agent is one agent process.
@@ -40,10 +53,19 @@ type agent struct {
 	barrier machine.Sync
 	heard   []node.Name
 	born    machine.Instant
+	bucket  int           // how many buckets had been lost before it
+	longest time.Duration // the longest lease that its disk knew of when it began
 	over    bool
 	renewID string // of the last registration or renewal sent
 	sentAt  machine.Instant
 	rights  []right
+	read    map[policy.App]epochRead
+}
+
+// epochRead is what an agent has read of an app's epochs, at which revision.
+type epochRead struct {
+	rev  policy.Revision
+	high policy.Epoch
 }
 
 // session is one lease.
@@ -53,8 +75,9 @@ type session struct {
 	valid bool            // one was acknowledged at all
 
 	shaken bool            // the store was set back behind it
-	until  machine.Instant // with the store set back: when it must have been noticed
+	until  machine.Instant // with that: when its node must have noticed
 	slept  bool            // its host stood still, clocks and all
+	woke   machine.Instant // with that: when it went on
 }
 
 // New makes a checker of the given apps. clock reads the clock of the host
@@ -66,6 +89,7 @@ func New(specs []*policy.Spec, clock func(Life) machine.Instant) *Checker {
 		sessions: map[policy.Session]*session{},
 		nodes:    map[node.Name]policy.SessionRecord{},
 		apps:     map[policy.App]*app{},
+		cells:    map[policy.Key]*held{}, based: map[string]*held{},
 	}
 	for _, s := range specs {
 		c.apps[s.App] = &app{
@@ -87,8 +111,9 @@ func (c *Checker) Fail(rule, format string, args ...any) {
 }
 
 // Booted says that an agent process has started. Lives are counted up.
-func (c *Checker) Booted(l Life, n node.Name, nonce policy.Nonce, lease policy.Lease, barrier machine.Sync) {
-	c.lives = append(c.lives, agent{node: n, lease: lease, barrier: barrier})
+// longest is the longest lease that it knows of from its disk.
+func (c *Checker) Booted(l Life, n node.Name, nonce policy.Nonce, lease policy.Lease, barrier machine.Sync, longest time.Duration) {
+	c.lives = append(c.lives, agent{node: n, lease: lease, barrier: barrier, bucket: c.buckets, longest: max(lease.TTL, longest)})
 	c.byNonce[nonce] = l
 	c.lives[l].born = c.clock(l)
 }
@@ -111,6 +136,11 @@ func (c *Checker) Heard(l Life, from node.Name) {
 // Sent says that an agent has handed a write to its client.
 func (c *Checker) Sent(l Life, op machine.Op, req machine.RequestID, w *policy.Write) {
 	a := &c.lives[l]
+	h := c.cells[w.Cell.Key]
+	if h != nil && !h.told[l] {
+		h = nil
+	}
+	c.base(w, h)
 	if w.Cell.Node != nil {
 		if (op == machine.OpRegister || op == machine.OpRenew) && w.ID != a.renewID {
 			a.renewID, a.sentAt = w.ID, c.clock(l)
@@ -123,6 +153,7 @@ func (c *Checker) Sent(l Life, op machine.Op, req machine.RequestID, w *policy.W
 // Acknowledged says that an agent was told that its write is applied. late
 // means that it had been told before that the outcome is unknown.
 func (c *Checker) Acknowledged(l Life, op machine.Op, req machine.RequestID, w *policy.Write, late bool) {
+	c.tell(l, w.Cell)
 	if w.Cell.App != nil {
 		c.learnRight(l, w.Cell.App)
 		if !late {
@@ -140,15 +171,21 @@ func (c *Checker) Acknowledged(l Life, op machine.Op, req machine.RequestID, w *
 	s := c.session(w.Cell.Node.Session, l)
 	s.acked = max(s.acked, a.sentAt)
 	s.valid = true
+	s.slept = s.slept && a.sentAt < s.woke // since then its clock has run
 }
 
 // Saw says that a cell was delivered to an agent by a read or by its picture
 // of the bucket.
 func (c *Checker) Saw(l Life, cell policy.Cell) {
+	c.tell(l, cell)
 	if cell.App != nil {
 		c.learnRight(l, cell.App)
 	}
 }
+
+// excused: the renewals of this session were forgotten, and its node need not
+// have noticed yet.
+func (s *session) excused(now machine.Instant) bool { return s.shaken && now <= s.until }
 
 func (c *Checker) session(id policy.Session, l Life) *session {
 	s := c.sessions[id]
@@ -169,20 +206,96 @@ func (c *Checker) Deadline(id policy.Session) (at machine.Instant, ok bool) {
 	return s.acked.Add(c.lives[s.life].lease.Fence()), true
 }
 
+// tell notes who was told of the value that a key has now.
+func (c *Checker) tell(l Life, cell policy.Cell) {
+	if h := c.cells[cell.Key]; h != nil && h.cell.App == cell.App && h.cell.Node == cell.Node {
+		h.told[l] = true
+		c.lives[l].reads(cell)
+	}
+}
+
+// reads keeps the highest epoch of the records that an agent was told of, each
+// newer than those before.
+func (a *agent) reads(cell policy.Cell) {
+	if cell.App == nil || cell.Rev <= a.read[cell.App.App].rev {
+		return
+	}
+	if a.read == nil {
+		a.read = map[policy.App]epochRead{}
+	}
+	a.read[cell.App.App] = epochRead{cell.Rev, max(cell.App.High, a.read[cell.App.App].high)}
+}
+
+// Certifies says that a warden writes what follows from a value that it has read.
+func (c *Checker) Certifies(read policy.Cell, w *policy.Write) {
+	h := c.cells[w.Cell.Key]
+	if h != nil && h.cell.Node != read.Node {
+		h = nil
+	}
+	c.base(w, h)
+}
+
+// basedMax is how many writes are remembered; older ones have long landed.
+const basedMax = 1 << 14
+
+func (c *Checker) base(w *policy.Write, h *held) {
+	if _, repeated := c.based[w.ID]; repeated {
+		return
+	}
+	if h != nil && h.cell.Rev != w.Expect {
+		h = nil
+	}
+	c.based[w.ID] = h
+	c.basedIDs = append(c.basedIDs, w.ID)
+	if len(c.basedIDs) > basedMax {
+		delete(c.based, c.basedIDs[0])
+		c.basedIDs = c.basedIDs[1:]
+	}
+}
+
 // Applied says that the store has accepted a life's write, which then is the
-// value of its key.
-func (c *Checker) Applied(by Life, cell policy.Cell) {
+// value of its key, at a revision.
+func (c *Checker) Applied(by Life, w *policy.Write, rev policy.Revision) {
+	stray := c.stray(w)
+	cell := w.Cell
+	cell.Rev = rev
+	c.seq = rev
+	c.cells[cell.Key] = &held{cell: cell, told: map[Life]bool{}}
 	switch {
+	case cell.Node != nil && stray:
+		c.nodeStray(cell.Node)
 	case cell.Node != nil:
 		c.nodeApplied(by, cell.Node)
 	case cell.App != nil:
-		c.appApplied(cell.App)
+		c.appApplied(cell.App, stray)
 	}
+}
+
+// stray: the write names a revision that was given twice, and when it was sent its
+// sender had not been told of the value that has it now. So it is about the one
+// before, which the store has forgotten, and no compare-and-set can tell them
+// apart.
+func (c *Checker) stray(w *policy.Write) bool {
+	h := c.cells[w.Cell.Key]
+	knew, known := c.based[w.ID]
+	return known && h != nil && h != knew && !h.common && h.cell.Rev == w.Expect && w.Expect > c.kept && w.Expect <= c.top
+}
+
+// given: from now on what is above rev is given again.
+func (c *Checker) given(rev policy.Revision) {
+	if c.top == 0 {
+		c.kept = rev
+	}
+	c.kept, c.top = min(c.kept, rev), max(c.top, c.seq)
+	c.seq = rev
 }
 
 // Recreated says that the bucket was lost and that an empty one is in its
 // place. Epochs that no living node remembers may come again.
 func (c *Checker) Recreated() {
+	c.buckets++
+	c.given(0)
+	clear(c.cells)
 	clear(c.nodes)
 	for _, a := range c.apps {
 		a.record, a.exists, a.started = policy.AppRecord{}, false, 0
@@ -203,18 +316,22 @@ func (c *Checker) nodeApplied(by Life, now *policy.SessionRecord) {
 	}
 	switch {
 	case !existed:
-	case was.State == policy.SessionLive && now.Session != was.Session && c.sessions[now.Session] != nil && c.sessions[now.Session].shaken:
-		// A renewal from before the store was set back has found its revision given
-		// again, to another life. That one notices when it renews.
-		c.shake(was.Session)
 	case was.State == policy.SessionLive && now.Session != was.Session:
 		c.replaced(&was, now)
 	case was.State == policy.SessionLive && now.State != policy.SessionLive:
 		c.sessionEnded(by, &was, now.State)
-	case was.State != policy.SessionLive && now.Session == was.Session && !c.session(now.Session, c.byNonce[now.Agent]).shaken:
-		// In a store that was set back a renewal under way may find its revision
-		// given again, after the end of its session. It has to be ended once more.
+	case was.State != policy.SessionLive && now.Session == was.Session:
 		c.Fail("I8", "session %s of %s was %s and is %s again", now.Session, now.Node, was.State, now.State)
+	}
+}
+
+// nodeStray: a session that others hold for live is gone, and its node can't know
+// that yet. One that is live again by such a write has to be ended once more.
+func (c *Checker) nodeStray(now *policy.SessionRecord) {
+	was := c.nodes[now.Node]
+	c.nodes[now.Node] = *now
+	if was.State == policy.SessionLive && (now.Session != was.Session || now.State != policy.SessionLive) {
+		c.shake(was.Session)
 	}
 }
 
@@ -232,7 +349,7 @@ func (c *Checker) replaced(was, now *policy.SessionRecord) {
 func (c *Checker) sessionEnded(by Life, was *policy.SessionRecord, state policy.SessionState) {
 	l := c.byNonce[was.Agent]
 	s := c.session(was.Session, l)
-	if at, ok := c.Deadline(was.Session); ok && state == policy.SessionExpired && !c.lives[l].over && c.clock(l) < at && !s.shaken && !s.slept {
+	if at, ok := c.Deadline(was.Session); ok && state == policy.SessionExpired && !c.lives[l].over && c.clock(l) < at && !s.excused(c.clock(l)) && !s.slept {
 		rule := "I8"
 		if ttl := c.lives[by].lease.TTL; ttl < c.lives[l].lease.TTL {
 			rule = "I9"

@@ -15,6 +15,7 @@ type Standing struct {
 	Idle       []node.Name // up and permitted, but not started there
 	Barred     []node.Name // up, but not permitted, or its start failed there
 	Moved      bool        // some command moved it at some time
+	Spec       string      // by which it is placed where no node was told to start it since; empty: whichever
 }
 
 // Converged is I5 and I6: it says why the app is not where it should be, or
@@ -102,7 +103,8 @@ func (a *app) best(candidates []node.Name, n node.Name) bool {
 
 func (c *Checker) settled(a *app, in *instance, st Standing) string {
 	rec := &a.record
-	free := a.spec.Takeover == policy.Never || rec.Pinned && st.Moved
+	respecified := st.Spec != "" && rec.Spec != "" && rec.Spec != st.Spec // that moves nothing by itself
+	free := a.spec.Takeover == policy.Never || rec.Pinned && st.Moved || respecified
 	switch {
 	case !in.up:
 		return in.name() + " is still starting"

@@ -36,8 +36,10 @@ type right struct {
 	reserved bool // began as a reservation (overlap)
 	started  bool
 	givenUp  bool
-	lost     bool // the store was set back behind it
-	bygone   bool // of a bucket that was lost
+	lost     bool            // the store was set back behind it
+	until    machine.Instant // with that: when its node must have noticed
+	bucket   int             // how many buckets had been lost when it was asked for
+	bygone   bool            // its bucket was lost
 }
 
 // rightsMax bounds how many claims of one agent are remembered, per app: older
@@ -59,7 +61,18 @@ type instance struct {
 	shaken   bool // the store was set back behind its claim or its lease
 	until    machine.Instant
 	excused  bool // what ends it in time is lost, as the documents say it may be
+	bucket   int  // how many had been lost when its right was asked for
 	bygone   bool // started by a right of a bucket that was lost
+	unknown  bool // its lease was of such a bucket, and longer than somebody could know
+}
+
+// unknowable: rule 8 waits for the longest lease that a node knows of. One whose
+// life began when o's bucket was lost already has read of no lease in it, and o may
+// run by a longer one than its own, and than those on its disk: until that is over,
+// as I4 says.
+func (c *Checker) unknowable(o, in *instance) bool {
+	of, by := &c.lives[o.life], &c.lives[in.life]
+	return o.app == in.app && o.bucket < by.bucket && of.lease.TTL > by.longest
 }
 
 func (in *instance) name() string {
@@ -104,7 +117,7 @@ func (c *Checker) claims(a *agent, app policy.App, req machine.RequestID, s poli
 			a.rights[i].latest = false
 		}
 	}
-	a.rights = append(a.rights, right{app: app, req: req, session: s.Session, epoch: s.Epoch, nonce: s.Nonce, latest: true, reserved: reserved})
+	a.rights = append(a.rights, right{bucket: c.buckets, app: app, req: req, session: s.Session, epoch: s.Epoch, nonce: s.Nonce, latest: true, reserved: reserved})
 	return &a.rights[len(a.rights)-1]
 }
 
@@ -206,8 +219,10 @@ func (c *Checker) checkRight(a *agent, in *instance) {
 	case r.givenUp:
 		c.Fail("I2", "%s started under a claim that was given up", in.name())
 	}
-	in.restart, in.reserved, in.bygone = r.started, r.reserved, r.bygone
-	if s := c.sessions[in.session]; s != nil && (r.lost || s.shaken) {
+	in.restart, in.reserved, in.bucket, in.bygone = r.started, r.reserved, r.bucket, r.bygone
+	if r.lost {
+		in.shaken, in.until = true, r.until
+	} else if s := c.sessions[in.session]; s != nil && s.shaken {
 		in.shaken, in.until = true, s.until
 	}
 	r.started = true
@@ -222,6 +237,9 @@ func (c *Checker) checkEpoch(a *app, in *instance) {
 		c.Fail("I3", "%s started, and its node has started it with epoch %d", in.name(), e)
 	}
 	a.ranOn[in.node] = in.epoch
+	if e := c.lives[in.life].read[in.app]; in.epoch < e.high {
+		c.Fail("I3", "%s started, and its node has read of epoch %d", in.name(), e.high)
+	}
 	if in.shaken || in.bygone {
 		return // its epoch says nothing about those of the store that there is now
 	}
@@ -236,7 +254,11 @@ func (c *Checker) checkTogether(s *policy.Spec, in *instance) bool {
 	others := 0
 	for i := range c.instances {
 		o := &c.instances[i]
-		if o.app != in.app || o.frozen || o.excused || c.tolerated(o) || in.shaken {
+		if c.unknowable(o, in) {
+			o.unknown = true
+			c.apps[in.app].breaks("the bucket was lost, and with it how long a lease is")
+		}
+		if o.app != in.app || o.frozen || o.excused || o.unknown || c.tolerated(o) || in.shaken {
 			continue
 		}
 		others++
@@ -309,6 +331,7 @@ func (c *Checker) SetBack(cells []policy.Cell) {
 	for _, a := range c.apps {
 		a.record, a.exists = policy.AppRecord{}, false
 	}
+	c.restore(cells)
 	for _, cell := range cells {
 		switch {
 		case cell.Node != nil:
@@ -328,32 +351,61 @@ func (c *Checker) SetBack(cells []policy.Cell) {
 	}
 	for id, s := range c.sessions {
 		l := &c.lives[s.life]
-		if l.over {
+		if l.over || s.shaken {
 			continue
 		}
-		now := c.nodes[l.node]
-		s.shaken = s.shaken || now.Session != id || now.Seq != was[l.node].Seq || now.State != was[l.node].State
-		s.until = c.noticed(s.life)
+		if now := c.nodes[l.node]; now.Session != id || now.Seq != was[l.node].Seq || now.State != was[l.node].State {
+			s.shaken, s.until = true, c.noticed(s.life)
+		}
 	}
 	for i := range c.lives {
 		for j := range c.lives[i].rights {
-			r := &c.lives[i].rights[j]
-			r.lost = r.lost || !c.apps[r.app].holds(r.session, r.epoch)
+			if r := &c.lives[i].rights[j]; !r.lost && !c.apps[r.app].holds(r.session, r.epoch) {
+				r.lost, r.until = true, c.noticed(Life(i))
+			}
 		}
 	}
 	for i := range c.instances {
 		in := &c.instances[i]
-		if s := c.sessions[in.session]; s != nil && !in.shaken && (s.shaken || !c.apps[in.app].holds(in.session, in.epoch)) {
-			in.shaken, in.until = true, s.until
-			c.apps[in.app].breaks("the store was set back behind an instance")
+		if s := c.sessions[in.session]; s != nil && (s.shaken || !c.apps[in.app].holds(in.session, in.epoch)) {
+			c.unsettle(in)
 		}
 	}
 }
 
-// noticed is by when a life knows, at the latest, that its session is no more.
+// restore makes what a store that was set back holds the values of its keys. Those
+// that are so again may be known to anybody.
+func (c *Checker) restore(cells []policy.Cell) {
+	var seq policy.Revision
+	now := map[policy.Key]*held{}
+	for _, cell := range cells {
+		if cell.Absent() {
+			continue
+		}
+		seq = max(seq, cell.Rev)
+		if h := c.cells[cell.Key]; h != nil && h.cell.Rev == cell.Rev {
+			now[cell.Key] = h
+		} else {
+			now[cell.Key] = &held{cell: cell, told: map[Life]bool{}, common: true}
+		}
+	}
+	c.cells = now
+	c.given(seq)
+}
+
+// unsettle: the store has forgotten by what an instance runs.
+func (c *Checker) unsettle(in *instance) {
+	if !in.shaken {
+		in.shaken, in.until = true, c.noticed(in.life)
+	}
+	c.apps[in.app].breaks("the store was set back behind an instance")
+}
+
+// noticed is by when a life knows, at the latest, that the store has forgotten its
+// lease or a claim: its lease is over then, renewed once more before it was.
 func (c *Checker) noticed(l Life) machine.Instant {
 	lease := c.lives[l].lease
-	return c.clock(l).Add(2*lease.Fence() + lease.Renew + lease.Late + lease.Kill)
+	return c.clock(l).Add(2*lease.Fence() + lease.Late + lease.Kill)
 }
 
 // shake: the store no longer has a session, which its node can't know yet.
@@ -362,11 +414,12 @@ func (c *Checker) shake(id policy.Session) {
 	if s == nil {
 		return
 	}
-	s.shaken, s.until = true, c.noticed(s.life)
+	if !s.shaken {
+		s.shaken, s.until = true, c.noticed(s.life)
+	}
 	for i := range c.instances {
 		if in := &c.instances[i]; in.session == id {
-			in.shaken, in.until = true, s.until
-			c.apps[in.app].breaks("the store was set back behind an instance")
+			c.unsettle(in)
 		}
 	}
 }
@@ -386,9 +439,11 @@ func (c *Checker) renewed(id policy.Session) {
 	}
 }
 
-func (a *app) holds(s policy.Session, e policy.Epoch) bool {
-	for _, slot := range []policy.Slot{a.record.Owner, a.record.Next, a.record.Prev} {
-		if slot.Session == s && (slot.Epoch == e || slot.Epoch == 0) {
+func (a *app) holds(s policy.Session, e policy.Epoch) bool { return holds(&a.record, s, e) }
+
+func holds(rec *policy.AppRecord, s policy.Session, e policy.Epoch) bool {
+	for _, slot := range [...]policy.Slot{rec.Owner, rec.Next, rec.Prev} {
+		if slot.Session == s && slot.Epoch == e {
 			return true
 		}
 	}
@@ -415,7 +470,9 @@ func (c *Checker) restored(now *policy.AppRecord) {
 // what is left there of its lives' sessions is over, and notices it now.
 func (c *Checker) Slept(on func(Life) bool) {
 	for _, s := range c.sessions {
-		s.slept = s.slept || on(s.life)
+		if on(s.life) && !c.lives[s.life].over {
+			s.slept, s.woke = true, c.clock(s.life)
+		}
 	}
 	for i := range c.instances {
 		if in := &c.instances[i]; on(in.life) {
@@ -454,7 +511,7 @@ func (c *Checker) Thawed(l Life) {
 		in.frozen = false
 		for j := range c.instances {
 			o := &c.instances[j]
-			if j != i && o.app == in.app && !o.frozen && !in.excused && !o.excused && !c.tolerated(in) && !c.tolerated(o) && c.apps[in.app].spec.Takeover != policy.Overlap {
+			if j != i && o.app == in.app && !o.frozen && !in.excused && !o.excused && !in.unknown && !o.unknown && !c.tolerated(in) && !c.tolerated(o) && c.apps[in.app].spec.Takeover != policy.Overlap {
 				c.Fail("I1", "%s woke up beside %s", in.name(), o.name())
 			}
 		}
@@ -462,16 +519,21 @@ func (c *Checker) Thawed(l Life) {
 }
 
 // appApplied checks I3 for claims, and that nobody gives away or takes a right
-// whose instance still executes.
-func (c *Checker) appApplied(now *policy.AppRecord) {
+// whose instance still executes. A stray write may do so: rule 9 ends who has lost
+// his right by it, and what it says of epochs is of the store before.
+func (c *Checker) appApplied(now *policy.AppRecord, stray bool) {
 	a := c.apps[now.App]
 	was := a.record
 	a.record, a.exists = *now, true
 	a.follow(now)
+	c.restored(now)
+	if stray {
+		c.strayed(a, &was)
+		return
+	}
 	if now.High < was.High || now.Owner.Epoch > now.High || now.Next.Epoch > now.High {
 		c.Fail("I3", "%s: highest epoch %d after %d (owner %d, next %d)", now.App, now.High, was.High, now.Owner.Epoch, now.Next.Epoch)
 	}
-	c.restored(now)
 	c.allot(a, now.Owner)
 	if a.spec.Takeover == policy.Overlap {
 		c.allot(a, now.Next)
@@ -483,6 +545,30 @@ func (c *Checker) appApplied(now *policy.AppRecord) {
 		in := &c.instances[i]
 		if in.app == now.App && in.session == was.Owner.Session && !in.frozen && !in.excused && !in.shaken && now.Prev.Session != in.session {
 			c.Fail("A1/A3", "%s: owner %s replaced by %q while %s is alive", now.App, was.Owner.Node, now.Owner.Node, in.name())
+		}
+	}
+}
+
+// strayed: the rights that were in a record were written over.
+func (c *Checker) strayed(a *app, was *policy.AppRecord) {
+	over := func(s policy.Session, e policy.Epoch) bool { return holds(was, s, e) && !a.holds(s, e) }
+	a.breaks("a write from before the store was set back found its revision given again")
+	a.started = min(a.started, a.record.High)
+	for _, s := range [2]policy.Slot{a.record.Owner, a.record.Next} {
+		if s.Epoch != 0 && !s.Empty() {
+			a.allotted[s.Epoch] = s.Nonce
+		}
+	}
+	for i := range c.lives {
+		for j := range c.lives[i].rights {
+			if r := &c.lives[i].rights[j]; r.app == a.spec.App && !r.lost && over(r.session, r.epoch) {
+				r.lost, r.until = true, c.noticed(Life(i))
+			}
+		}
+	}
+	for i := range c.instances {
+		if in := &c.instances[i]; in.app == a.spec.App && over(in.session, in.epoch) {
+			c.unsettle(in)
 		}
 	}
 }

@@ -102,17 +102,13 @@ func loadCookieFile(dir string) (cookieFile, error) {
 	if err == nil {
 		err = json.Unmarshal(raw, &f)
 	}
-	if err != nil || f.Version != cookieFileVersion {
-		return cookieFile{}, fmt.Errorf("%w: %s: %w", ErrState, path, cmpErr(err, errors.New("another version")))
+	if err == nil && f.Version != cookieFileVersion {
+		err = fmt.Errorf("version %d, expected %d", f.Version, cookieFileVersion)
+	}
+	if err != nil {
+		return cookieFile{}, fmt.Errorf("%s can't be used: %w; without it the node goes by its cookie files alone", path, err)
 	}
 	return f, nil
-}
-
-func cmpErr(err, otherwise error) error {
-	if err != nil {
-		return err
-	}
-	return otherwise
 }
 
 func (f cookieFile) save(dir string) error {

@@ -2,7 +2,10 @@ package manager
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/seed7529eb29/regent/bus/cred"
@@ -83,5 +86,18 @@ func TestCookiesAreRemembered(t *testing.T) {
 	expect(b, a, CookieState{y, x})
 	if f, err := loadCookieFile(dir); err != nil || slices.Contains(f.Dropped, x) {
 		t.Errorf("it stays dropped: %+v, %v", f, err)
+	}
+}
+
+// A damaged file is never guessed at.
+func TestDamagedCookieFile(t *testing.T) {
+	for _, text := range []string{"", "{", `{"v":2,"use":"0123456789abcdef"}`, `{"v":1,"use":7}`} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, cookieFileName), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if f, err := loadCookieFile(dir); err == nil || !strings.Contains(err.Error(), cookieFileName) {
+			t.Errorf("%q: %+v, %v", text, f, err)
+		}
 	}
 }

@@ -381,7 +381,7 @@ func (p *parts) openAgent(memory machine.Memory, state stateFile) error {
 	l := n.plan.lease
 	n.log.Info("lease", "ttl", l.TTL, "renewal", l.Renew, "fence", l.Fence(), "kv_outage", l.KVOutage, "failover_at_most", l.FailoverMax())
 	if tick := n.opts.Config.NetTicktime; tick > 0 {
-		n.log.Info("net_ticktime is accepted and has no effect: the lease decides", "net_ticktime", tick, "silent_node_keeps_its_apps_for", l.TTL)
+		n.log.Info("net_ticktime is accepted, and is that of connections for messages; for apps the lease decides", "net_ticktime", tick, "silent_node_keeps_its_apps_for", l.TTL)
 	}
 	ready := n.nursery(p.cradle())
 	p.stops = append(p.stops, ready.Close)

@@ -395,8 +395,5 @@ func (n *Node) args(name policy.App) []byte {
 }
 
 func (n *Node) phases(name policy.App) []policy.Phase {
-	if a, ok := n.opts.Config.App(name); ok {
-		return a.StartPhases
-	}
-	return nil
+	return n.opts.Config.Phases(name)
 }

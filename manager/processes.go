@@ -48,7 +48,7 @@ func (p *parts) openProcesses(ctx context.Context) error {
 	r := &router{life: proc.Life(p.id), Messenger: bus.NewMessenger(conn.NATS(), bus.Cluster(n.opts.Cluster), n.plan.self), routes: map[node.Name]*foreignRoute{}}
 	p.procs, err = proc.New(proc.Options{
 		Node: n.plan.self, Life: proc.Life(p.id), Hidden: n.opts.Hidden, Transport: r,
-		Suspicion: n.plan.lease.Suspicion(), Names: globalNames{p.store}, Logger: n.log,
+		TickTime: n.opts.Config.NetTicktime, Suspicion: n.plan.lease.Suspicion(), Names: globalNames{p.store}, Logger: n.log,
 	})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrOptions, err)

@@ -44,6 +44,9 @@ type (
 
 	// PhaseStarter is an Application with start phases (OTP: start_phase/3).
 	PhaseStarter = app.PhaseStarter
+	// Includer is an Application that has others as its parts (OTP:
+	// included_applications).
+	Includer = app.Includer
 	// PrepStopper is an Application that is told before it is stopped (OTP:
 	// prep_stop/1).
 	PrepStopper = app.PrepStopper

@@ -33,9 +33,12 @@ type Applied struct {
 // is started would no longer be distributed or change whether it overlaps,
 // ErrOvertaken, ErrConfig, and those of Call.
 func (n *Node) ApplyConfig(ctx context.Context, c *Config) (Applied, error) {
-	voters, err := c.Voters(n.plan.self)
-	if err != nil {
-		return Applied{}, fmt.Errorf("%w: %w", ErrConfig, err)
+	var voters []node.Name // on a NATS of somebody else's nodes don't vote
+	if !n.plan.external {
+		var err error
+		if voters, err = c.Voters(n.plan.self); err != nil {
+			return Applied{}, fmt.Errorf("%w: %w", ErrConfig, err)
+		}
 	}
 	return n.apply(ctx, voters, c.Specs)
 }

@@ -99,6 +99,15 @@ const (
 type Phase struct {
 	Name string
 	Args string // JSON, as the app receives it; may be empty
+	Of   App    // an included app that has it (OTP: included_applications); empty: the app itself
+}
+
+// String is the name, of a part's with the part before it.
+func (p Phase) String() string {
+	if p.Of == "" {
+		return p.Name
+	}
+	return string(p.Of) + ":" + p.Name
 }
 
 // Spec is what all nodes agree on about one distributed app. It is OTP's
@@ -166,7 +175,11 @@ func (s *Spec) Canonical() string {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		fmt.Fprintf(&b, "{%s,%s}", p.Name, p.Args)
+		fmt.Fprintf(&b, "{%s,%s", p.Name, p.Args)
+		if p.Of != "" {
+			fmt.Fprintf(&b, ",of %s", p.Of)
+		}
+		b.WriteByte('}')
 	}
 	b.WriteString("]}")
 	return b.String()

@@ -98,6 +98,8 @@ func TestCanonicalShowsEveryDifference(t *testing.T) {
 		"takeover":   func(s *Spec) { s.Takeover = Overlap },
 		"start type": func(s *Spec) { s.FullStart = true },
 		"phases":     func(s *Spec) { s.StartPhases = []Phase{{Name: "init"}} },
+		"a part":     func(s *Spec) { s.StartPhases = []Phase{{Name: "init"}, {Name: "init", Of: "db"}} },
+		"its name":   func(s *Spec) { s.StartPhases = []Phase{{Name: "init"}, {Name: "db:init"}} },
 	} {
 		other := spec
 		change(&other)

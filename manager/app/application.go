@@ -30,9 +30,18 @@ type Application interface {
 
 // PhaseStarter is an Application with start phases (OTP: Module:start_phase/3).
 // The phases of the app's specification are called in order; one that returns
-// an error fails the start. Without this interface phases are ignored.
+// an error fails the start. Without this interface phases are ignored. A phase of
+// an included app names it (Phase.Of), and is called on that app: see Includer.
 type PhaseStarter interface {
 	StartPhase(ctx context.Context, phase policy.Phase, s Start) error
+}
+
+// Includer is an Application that brings up others as parts of itself (OTP:
+// included_applications). Nothing else starts them: that is its Start's business.
+// Their start phases are called in turn with its own, on what Included returns
+// of them; for a part that has one, nil fails the start.
+type Includer interface {
+	Included(part policy.App) PhaseStarter
 }
 
 // PrepStopper is told before the app's context is cancelled (OTP:

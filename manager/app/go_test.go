@@ -104,7 +104,7 @@ func (b *abort) count() int { b.mu.Lock(); defer b.mu.Unlock(); return len(b.rea
 
 var twoPhases = Start{App: "a", Epoch: 7, Kind: policy.StartTakeover, From: "n2@h", Phases: []policy.Phase{{Name: "init"}, {Name: "go", Args: "[1]"}}}
 
-func begun(a *script, s Start) (Instance, *abort) {
+func begun(a Application, s Start) (Instance, *abort) {
 	b := new(abort)
 	return Go{New: func() Application { return a }, StopTimeout: time.Second, Abort: b.call}.Start(s), b
 }
@@ -112,6 +112,7 @@ func begun(a *script, s Start) (Instance, *abort) {
 // in runs f in a bubble of virtual time.
 func in(t *testing.T, f func(t *testing.T)) { t.Helper(); synctest.Test(t, f) }
 
+// start, its phases in order; prep_stop, the end of the tree, stop.
 func TestCallbacksComeInTheOrderOfOTP(t *testing.T) {
 	in(t, func(t *testing.T) {
 		var told Start
@@ -136,7 +137,7 @@ func TestCallbacksComeInTheOrderOfOTP(t *testing.T) {
 	})
 }
 
-// prep_stop and stop are called also when the top supervisor exits.
+// prep_stop and stop are called also when the top supervisor exits.
 func TestEndByItself(t *testing.T) {
 	for _, c := range []struct {
 		name, reason string

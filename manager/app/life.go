@@ -65,16 +65,32 @@ func (i *instance) run() error {
 
 // phases calls the start phases in order. The end of Run fails them.
 func (i *instance) phases() error {
-	p, ok := i.app.(PhaseStarter)
-	if !ok {
-		return nil
-	}
 	for _, phase := range i.start.Phases {
-		if err := i.phase(p, phase); err != nil {
-			return fmt.Errorf("start phase %q: %w", phase.Name, err)
+		p, err := i.phaseStarter(phase.Of)
+		if p != nil && err == nil {
+			err = i.phase(p, phase)
+		}
+		if err != nil {
+			return fmt.Errorf("start phase %q: %w", phase, err)
 		}
 	}
 	return nil
+}
+
+// phaseStarter is the app itself, if it takes part in start phases, or the part
+// that is meant.
+func (i *instance) phaseStarter(part policy.App) (p PhaseStarter, err error) {
+	if part == "" {
+		p, _ = i.app.(PhaseStarter)
+		return p, nil
+	}
+	if in, ok := i.app.(Includer); ok {
+		err = call("Included", func() error { p = in.Included(part); return nil })
+	}
+	if p == nil && err == nil {
+		err = fmt.Errorf("%s has no part %s: Included must return it", i.start.App, part)
+	}
+	return p, err
 }
 
 func (i *instance) phase(p PhaseStarter, phase policy.Phase) error {

@@ -13,8 +13,9 @@ type app struct {
 	AppConfig
 	kind      policy.RestartType // given by the latest start
 	permitted bool
-	told      bool  // permit was called in this life: what is persisted no longer counts
-	persist   *bool // a permission that is not in its cell yet
+	barred    Instant // since when not, if that came in this life
+	told      bool    // permit was called in this life: what is persisted no longer counts
+	persist   *bool   // a permission that is not in its cell yet
 
 	// What the specification says beside Spec.
 	dropped bool         // no longer in it: not loaded here
@@ -53,6 +54,7 @@ type app struct {
 	// What this node waits for.
 	suspect   policy.Session // the owner's session that the Timeout runs for
 	suspected Instant        // since when
+	bereft    policy.Session // the owner's session that was not heard any more when the app was started or permitted here
 	waiting   bool           // for a better node to be started (first = wait)
 	awaited   node.Name      // which
 	unawaited []node.Name    // ended while waited for
@@ -80,6 +82,7 @@ type claim struct {
 	payload []byte
 
 	provisional bool   // a reservation (overlap), not yet the owner
+	anew        bool   // over a dead owner, and yet a start and no failover
 	givenUp     bool   // a release was sent: nothing starts under it again
 	over        *ended // how its last run ended
 	restart     Instant
@@ -145,8 +148,8 @@ func (m *Machine) learnApp(c policy.Cell) {
 	}
 	a.rec, a.missing = c.App, 0
 	a.see(m, c.App.High)
-	if c.App.First != policy.FirstNone && !a.owns(m) && !m.mine(c.App.Next) {
-		a.failed = "" // started again since: a new chance
+	if c.App.First != policy.FirstNone && !a.owns(m) && !m.mine(c.App.Next) && a.failed != "" {
+		a.failed, m.beats.changed = "", true // started again since: a new chance
 	}
 	if c.App.First != policy.FirstWait {
 		a.unawaited = nil

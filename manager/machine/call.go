@@ -93,6 +93,7 @@ func (m *Machine) commandStart(a *app, c Command) *Refusal {
 	case a.started && a.failed == "" && !a.isStopped() && !m.overHere(a):
 		return &Refusal{RefuseAlreadyStarted, string(a.App)}
 	}
+	a.noteBereft()
 	m.beginStart(a, c.Type)
 	return nil
 }
@@ -200,7 +201,11 @@ func (m *Machine) commandPermit(a *app, c Command) {
 	if a.permitted != c.Permitted || c.Persist {
 		m.emit(History{Type: "permit", App: a.App, Node: m.cfg.Self, Detail: detail})
 	}
-	a.permitted, a.told = c.Permitted, true
+	if c.Permitted && !a.permitted {
+		a.noteBereft()
+	}
+	m.setPermitted(a, c.Permitted)
+	a.told = true
 	if c.Persist {
 		a.persist = new(c.Permitted)
 	}

@@ -19,7 +19,7 @@ func (m *Machine) claimable(a *app) bool {
 	case owner.Empty() || m.mine(owner):
 	case !m.ended(owner):
 		return false
-	case owner.Node == m.cfg.Self || rec.First != policy.FirstNone:
+	case owner.Node == m.cfg.Self || rec.First != policy.FirstNone || a.anew():
 	case !m.timeoutOver(a):
 		return false
 	}
@@ -99,13 +99,19 @@ func (m *Machine) comingUp(a *app, n node.Name) bool {
 	return m.awaitable(a, mb) && mb.beat.Session == "" && !m.passed(a.since.Add(m.cfg.Lease.TRes()))
 }
 
-// awaitable: the node is there, and may run the app as far as is known.
+// awaitable: the node is there, and may run the app as far as is known. That it
+// failed there was before this start.
 func (m *Machine) awaitable(a *app, mb *member) bool {
 	if mb == nil || !mb.present() || mb.beat.Hidden || mb.beat.Phase == BeatClosing || slices.Contains(a.unawaited, mb.name) {
 		return false
 	}
-	ab := mb.apps[a.App]
-	return !ab.Denied && !ab.Failed
+	return !mb.apps[a.App].Denied
+}
+
+// failedThere: whoever reads that the app was started again forgets that it failed
+// there, so that what was heard of that before counts no more.
+func (a *app) failedThere(ab AppBeat) bool {
+	return ab.Failed && (a.rec == nil || a.rec.First == policy.FirstNone)
 }
 
 // candidate reports whether a node could run the app now, as far as it is
@@ -122,7 +128,7 @@ func (m *Machine) candidate(a *app, n node.Name) bool {
 		return false
 	}
 	ab := mb.apps[a.App]
-	return ab.Started && !ab.Denied && !ab.Failed
+	return ab.Started && !ab.Denied && !a.failedThere(ab)
 }
 
 // weights counts the distributed apps that each node owns, per the records
@@ -171,12 +177,26 @@ func (m *Machine) place(a *app) node.Name {
 func (m *Machine) watchOwner(a *app) {
 	a.waiting, a.awaited = false, ""
 	if a.rec == nil || a.rec.Owner.Empty() || m.mine(a.rec.Owner) || m.ownerHeard(a) {
-		a.suspect = ""
+		a.suspect, a.bereft = "", ""
 		return
 	}
 	if s := a.rec.Owner.Session; a.suspect != s {
 		a.suspect, a.suspected = s, m.now
 	}
+}
+
+// noteBereft: what was told to start or permitted here while the owner was gone is
+// a start, as if the app had never run: no Timeout applies to it, and it is no
+// failover.
+func (a *app) noteBereft() {
+	if a.suspect != "" && a.rec != nil && a.suspect == a.rec.Owner.Session {
+		a.bereft = a.suspect
+	}
+}
+
+// anew: a claim of the record would be such a start.
+func (a *app) anew() bool {
+	return a.bereft != "" && a.rec.Owner.Session == a.bereft
 }
 
 func (m *Machine) ownerHeard(a *app) bool {
@@ -200,7 +220,7 @@ func (m *Machine) sendClaim(a *app) {
 	old := a.rec
 	c := &claim{
 		epoch: a.allot(m), nonce: policy.Nonce(m.cfg.NewID()), session: m.session.id,
-		kind: kind, from: from, payload: old.Payload,
+		kind: kind, from: from, payload: old.Payload, anew: a.anew(),
 	}
 	r := m.write(a, OpClaim, func(rec *policy.AppRecord) {
 		rec.Owner = m.slot()
@@ -227,7 +247,7 @@ func (m *Machine) startKind(a *app) (policy.StartKind, node.Name) {
 		if rec.StartKind != "" && rec.StartFrom != m.cfg.Self {
 			return rec.StartKind, rec.StartFrom
 		}
-	case rec.Owner.Node == m.cfg.Self:
+	case rec.Owner.Node == m.cfg.Self || a.anew():
 	case a.Spec.FullStart || len(a.Spec.StartPhases) > 0:
 		return policy.StartFailover, rec.Owner.Node
 	}
@@ -290,7 +310,7 @@ func (m *Machine) recordClaim(a *app, r *request) {
 	m.emit(h)
 	h.Op, h.Sent = "", 0
 	switch {
-	case !old.Owner.Empty() && old.Owner.Node != m.cfg.Self && old.First == policy.FirstNone:
+	case !old.Owner.Empty() && old.Owner.Node != m.cfg.Self && old.First == policy.FirstNone && !a.claim.anew:
 		h.Type = "failover"
 		m.emit(h)
 	case a.claim.kind == policy.StartTakeover:

@@ -46,7 +46,6 @@ func TestFirstStartWaits(t *testing.T) {
 		{"nobody", func(*rig) {}},
 		{"a worse one", func(r *rig) { r.join(n3) }},
 		{"one not permitted", func(r *rig) { r.join(n1).says(func(a *AppBeat) { a.Denied = true }) }},
-		{"one where it failed", func(r *rig) { r.join(n1).says(func(a *AppBeat) { a.Failed = true }) }},
 		{"one that closes", func(r *rig) { p := r.join(n1); p.phase = BeatClosing; p.speak() }},
 		{"one that is suspected", func(r *rig) { r.join(n1).suspected() }},
 		{"one that was never heard", func(r *rig) { r.frozen(n1, nil) }},
@@ -87,6 +86,21 @@ func TestFirstStartWaits(t *testing.T) {
 		}
 		p.returns()
 		r.write(OpClaim)
+	})
+	t.Run("for one where an earlier start failed (A-22)", func(t *testing.T) {
+		r := newRig(t)
+		r.join(n1).says(func(a *AppBeat) { a.Failed = true })
+		if !waits(r) {
+			t.Error("claimed")
+		}
+	})
+	t.Run("for one that was told, whose earlier start failed", func(t *testing.T) {
+		r := newRig(t)
+		r.join(n1).says(func(a *AppBeat) { a.Started, a.Failed = true, true })
+		r.put(firstRecord(policy.FirstWait))
+		r.call(VerbStart)
+		r.pass(time.Second)
+		r.quiet() // n1 forgets as soon as it reads of this start, and claims
 	})
 	t.Run("until it is told: then it claims", func(t *testing.T) {
 		r := newRig(t)

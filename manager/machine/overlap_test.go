@@ -271,3 +271,133 @@ func TestA9ClearPrev(t *testing.T) {
 		r.quiet()
 	})
 }
+
+// A-47 where takeovers overlap: a permission is taken away, the new instance
+// starts first, and the old one goes on until it has.
+func TestOverlapPermit(t *testing.T) {
+	denied := func(r *rig) (RunID, *peer) {
+		run, _ := r.owns()
+		p := r.standby(n3)
+		r.call(VerbPermit, permitted(false))
+		r.pending()
+		return run, p
+	}
+	t.Run("runs on until it is taken, then stops", func(t *testing.T) {
+		r := newRig(t, overlap)
+		run, p := denied(r)
+		r.quiet()
+		c := r.edit(func(rec *policy.AppRecord) { rec.High++; rec.Next = p.slot(rec.High) })
+		r.pass(10 * r.lease().TRes())
+		r.quiet() // however long its start takes
+		r.pending()
+		r.edit(func(rec *policy.AppRecord) { rec.Owner, rec.Prev, rec.Next = c.App.Next, c.App.Owner, policy.Slot{} })
+		if r.stopped() != run {
+			t.Error("stopped another run")
+		}
+		r.step(Exited{Run: run, Normal: true})
+		r.ok(r.write(OpClearPrev))
+		if err := r.answer(); err != nil {
+			t.Error(err)
+		}
+	})
+	stops := func(t *testing.T, r *rig, run RunID) {
+		t.Helper()
+		if r.stopped() != run {
+			t.Error("stopped another run")
+		}
+		r.step(Exited{Run: run, Normal: true})
+		if w := r.write(OpRelease); !w.Write.Cell.App.Owner.Empty() {
+			t.Errorf("A3 = %+v", w.Write.Cell.App)
+		}
+	}
+	t.Run("nobody else can run it: stops at once", func(t *testing.T) {
+		r := newRig(t, overlap)
+		run, _ := r.owns()
+		r.join(n3)
+		r.call(VerbPermit, permitted(false))
+		stops(t, r, run)
+	})
+	t.Run("the others do nothing: stops after T_res", func(t *testing.T) {
+		r := newRig(t, overlap)
+		run, _ := denied(r)
+		r.pass(r.lease().TRes() - time.Millisecond)
+		r.quiet()
+		r.pass(time.Second)
+		stops(t, r, run)
+	})
+	t.Run("the takeover fails and nobody is left: stops", func(t *testing.T) {
+		r := newRig(t, overlap)
+		run, p := denied(r)
+		r.edit(func(rec *policy.AppRecord) { rec.High++; rec.Next = p.slot(rec.High) })
+		p.says(func(a *AppBeat) { a.Failed = true })
+		r.quiet()
+		r.edit(func(rec *policy.AppRecord) { rec.Next = policy.Slot{} })
+		stops(t, r, run)
+	})
+	t.Run("permitted again before anybody took it: stays", func(t *testing.T) {
+		r := newRig(t, overlap)
+		denied(r)
+		r.call(VerbPermit, permitted(true))
+		r.pass(10 * r.lease().TRes())
+		r.quiet()
+	})
+	t.Run("still starting: stops at once", func(t *testing.T) {
+		r := newRig(t, overlap)
+		s, _ := r.starting()
+		r.standby(n3)
+		r.call(VerbPermit, permitted(false))
+		if r.stopped() != s.Run {
+			t.Error("stopped another run")
+		}
+	})
+	t.Run("stopped meanwhile: stops", func(t *testing.T) {
+		r := newRig(t, overlap)
+		run, _ := denied(r)
+		r.edit(func(rec *policy.AppRecord) { rec.Want = policy.WantStopped })
+		stops(t, r, run)
+	})
+	t.Run("exclusive: stops at once", func(t *testing.T) {
+		r := newRig(t)
+		run, _ := denied(r)
+		stops(t, r, run)
+	})
+
+	follow := func(opts ...rigOption) (*rig, *peer, policy.Cell) {
+		r := newRig(t, opts...)
+		p := r.standby(n1)
+		c := r.put(ownedBy(p, 4))
+		r.call(VerbStart)
+		r.quiet()
+		return r, p, c
+	}
+	t.Run("elsewhere: the best of the others reserves, though it is worse", func(t *testing.T) {
+		r, p, c := follow(overlap)
+		p.says(func(a *AppBeat) { a.Denied = true })
+		r.ok(r.wants(OpReserve, c, r.reserves(false)))
+		if s := r.start(); s.Kind != policy.StartTakeover || s.From != n1 {
+			t.Errorf("start = %+v", s)
+		}
+	})
+	for _, tc := range []struct {
+		name string
+		opts []rigOption
+		make func(r *rig, p *peer)
+	}{
+		{"an equal with the lesser name is there", []rigOption{overlap, tuple, as(n3)}, func(r *rig, p *peer) {
+			r.standby(n2)
+			p.says(func(a *AppBeat) { a.Denied = true })
+		}},
+		{"exclusive: it is released first", nil, func(_ *rig, p *peer) { p.says(func(a *AppBeat) { a.Denied = true }) }},
+		{"the owner still starts it", []rigOption{overlap}, func(r *rig, p *peer) {
+			r.edit(func(rec *policy.AppRecord) { rec.Phase = policy.PhaseStarting })
+			p.says(func(a *AppBeat) { a.Denied = true })
+		}},
+	} {
+		t.Run("elsewhere, not: "+tc.name, func(t *testing.T) {
+			r, p, _ := follow(tc.opts...)
+			tc.make(r, p)
+			r.pass(time.Second)
+			r.quiet()
+		})
+	}
+}

@@ -82,10 +82,37 @@ func (m *Machine) learnPermit(c policy.Cell) {
 		return
 	}
 	m.disk.notePermit(PermitMemory{App: name, Permitted: permitted})
-	if a := m.appOf[name]; a != nil && !a.told && a.permitted != permitted {
-		a.permitted = permitted
-		m.beats.changed = true
+	if a := m.appOf[name]; a != nil && !a.told {
+		m.setPermitted(a, permitted)
 	}
+}
+
+func (m *Machine) setPermitted(a *app, permitted bool) {
+	if a.permitted == permitted {
+		return
+	}
+	a.permitted, a.barred = permitted, m.now
+	m.beats.changed = true
+}
+
+// handsOver: the owner may no longer run the app, but takeovers of it overlap and
+// another node can run it, so that the new instance starts first. Nobody
+// waits for one that does not reserve it.
+func (m *Machine) handsOver(a *app) bool {
+	rec := a.rec
+	if rec == nil || a.exclusive() || a.run == nil || !a.run.up || rec.Phase != policy.PhaseRunning || !a.ownsByClaim(m) {
+		return false
+	}
+	if next := rec.Next; !next.Empty() && !m.ended(next) {
+		return true
+	}
+	n := m.preferred(a, m.weights())
+	return n != "" && n != m.cfg.Self && !m.passed(a.barred.Add(m.cfg.Lease.TRes()))
+}
+
+// givenAway is the same from outside: whoever is the best of the others takes it.
+func (m *Machine) givenAway(a *app) bool {
+	return !a.exclusive() && m.ownerHeard(a) && m.memberOf[a.rec.Owner.Node].apps[a.App].Denied
 }
 
 // decidePermits writes the permissions that are to outlive this life.

@@ -342,7 +342,7 @@ func TestTimeout(t *testing.T) {
 		r.write(OpClaim)
 	})
 	t.Run("who came later counts from its first sight", func(t *testing.T) {
-		r := bareRig(t)
+		r := bareRig(t, config(func(c *Config) { c.Apps[0].Start = true }))
 		r.unheard = true
 		p := r.stranger(n1)
 		p.rec.State, p.session, p.rec.Session = policy.SessionExpired, "s1", "s1"
@@ -351,7 +351,6 @@ func TestTimeout(t *testing.T) {
 		r.unheard = false
 		r.snapshot()
 		r.ok(r.write(OpRegister))
-		r.call(VerbStart)
 		if st := r.m.Status().Apps[0]; st.State != AppFailingOver || st.FailoverAt != r.now.Add(5*time.Second) {
 			t.Errorf("status = %+v", st)
 		}
@@ -365,5 +364,95 @@ func TestTimeout(t *testing.T) {
 		r.follow()
 		r.put(free(4))
 		r.write(OpClaim)
+	})
+}
+
+// what is told to start, or permitted, while its owner is gone is
+// started, not failed over.
+func TestStartOverADeadOwner(t *testing.T) {
+	starts := func(t *testing.T, r *rig) {
+		t.Helper()
+		r.ok(r.write(OpClaim))
+		if s := r.start(); s.Kind != policy.StartNormal || s.From != "" {
+			t.Errorf("start = %+v", s)
+		}
+		if countHistory(r, "failover") != 0 {
+			t.Error("told as a failover")
+		}
+	}
+	gone := func(t *testing.T, opts ...rigOption) (*rig, *peer) {
+		r := newRig(t, opts...)
+		p := r.join(n1)
+		r.put(ownedBy(p, 4))
+		p.ends(policy.SessionDead)
+		r.pass(time.Second)
+		r.quiet()
+		return r, p
+	}
+	for name, opt := range map[string]rigOption{"within the Timeout": timeout(time.Minute), "Timeout infinity": infinite, "after it": timeout(0)} {
+		t.Run("start: "+name, func(t *testing.T) {
+			r, _ := gone(t, opt)
+			r.call(VerbStart)
+			starts(t, r)
+		})
+		t.Run("permit: "+name, func(t *testing.T) {
+			r := newRig(t, opt)
+			p := r.follow()
+			r.accepted(VerbPermit, permitted(false))
+			p.ends(policy.SessionDead)
+			r.pass(time.Second)
+			r.quiet()
+			r.call(VerbPermit, permitted(true))
+			starts(t, r)
+		})
+	}
+	t.Run("not before the owner is proved dead", func(t *testing.T) {
+		r := newRig(t, infinite)
+		p := r.join(n1)
+		r.put(ownedBy(p, 4))
+		p.mute = true
+		r.pass(time.Second)
+		r.call(VerbStart)
+		r.pass(10 * time.Second)
+		r.quiet()
+		p.ends(policy.SessionExpired)
+		starts(t, r)
+	})
+	t.Run("heard again: its next death is a failover", func(t *testing.T) {
+		r := newRig(t)
+		p := r.join(n1)
+		r.put(ownedBy(p, 4))
+		p.mute = true
+		r.pass(time.Second)
+		r.call(VerbStart)
+		p.mute = false
+		r.pass(time.Second)
+		p.ends(policy.SessionDead)
+		r.pass(4 * time.Second)
+		r.noWrite()
+		r.pass(2 * time.Second)
+		r.ok(r.write(OpClaim))
+		if s := r.start(); s.Kind != policy.StartFailover {
+			t.Errorf("start = %+v", s)
+		}
+	})
+	t.Run("permitted all the time: the Timeout goes on", func(t *testing.T) {
+		r := newRig(t, infinite)
+		r.follow().ends(policy.SessionDead)
+		r.pass(time.Second)
+		r.call(VerbPermit, permitted(true))
+		r.pass(10 * time.Second)
+		r.noWrite()
+	})
+	t.Run("a better node has it started: the Timeout is its", func(t *testing.T) {
+		r := newRig(t, as(n3))
+		r.standby(n2)
+		p := r.join(n1)
+		r.put(ownedBy(p, 4))
+		p.ends(policy.SessionDead)
+		r.pass(time.Second)
+		r.call(VerbStart)
+		r.pass(3 * time.Second)
+		r.noWrite()
 	})
 }

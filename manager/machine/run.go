@@ -98,7 +98,7 @@ func (m *Machine) stopReason(a *app) string {
 		return "the node stops"
 	case rec != nil && rec.Want == policy.WantStopped:
 		return "stopped"
-	case !a.permitted:
+	case !a.permitted && !m.handsOver(a):
 		return "not permitted here"
 	case !a.started && !a.stopping:
 		return "not started here"

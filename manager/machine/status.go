@@ -340,7 +340,7 @@ func (m *Machine) allFailed(a *app) bool {
 	for _, mb := range m.members {
 		if ab := mb.apps[a.App]; mb.present() && ab.Started {
 			some = true
-			if !ab.Failed {
+			if !a.failedThere(ab) {
 				return false
 			}
 		}

@@ -27,7 +27,8 @@ func (m *Machine) decideTakeover(a *app) {
 // wantsTake: a command moves the app here whatever the priority (rule A-41).
 // By priority it moves only upwards, never among equals, and not
 // away from where a command placed it, unless it was started or permitted here
-// since; a specification that was changed under it moves nothing either.
+// since; an owner that may not run it any more gives it to whoever is best of the
+// others; a specification that was changed under it moves nothing either.
 func (m *Machine) wantsTake(a *app) bool {
 	rec := a.rec
 	switch {
@@ -35,6 +36,8 @@ func (m *Machine) wantsTake(a *app) bool {
 		return false
 	case a.take == takeCommand:
 		return true
+	case m.givenAway(a):
+		return m.place(a) == m.cfg.Self
 	case a.Spec.Takeover == policy.Never || !a.Spec.Better(m.cfg.Self, rec.Owner.Node):
 		return false
 	case (rec.Pinned || a.respecified()) && a.take != takeEdge:

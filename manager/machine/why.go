@@ -136,14 +136,14 @@ func (m *Machine) causeOwned(a *app, owner, next node.Name) Cause {
 	switch {
 	case rec.First != policy.FirstNone:
 		return CauseRestarted
+	case listed && !m.candidate(a, owner):
+		return CauseLeaving
 	case !rec.Next.Empty() && !m.ended(rec.Next):
 		return CauseHandOver
 	case rec.Phase == policy.PhaseStarting:
 		return CauseStarting
 	case !listed:
 		return CauseChanged // it was, when it was claimed
-	case !m.candidate(a, owner):
-		return CauseLeaving
 	case better && a.Spec.Takeover == policy.Never:
 		return CauseNever
 	case better && rec.Pinned:
@@ -212,6 +212,9 @@ func (m *Machine) standing(a *app, n, next node.Name, load weights) (Standing, s
 	if s, why := m.inability(a, n); s != "" {
 		return s, why
 	}
+	if owner != "" && m.cause(a, next) == CauseLeaving {
+		owner = "" // the others are compared with who comes
+	}
 	switch {
 	case owner != "" && a.Spec.Better(n, owner):
 		return StandingBetter, ""
@@ -250,7 +253,7 @@ func (m *Machine) inability(a *app, n node.Name) (Standing, string) {
 		return StandingUnstarted, ""
 	case ab.Denied:
 		return StandingDenied, ""
-	case ab.Failed:
+	case a.failedThere(ab):
 		return StandingFailed, ab.Error
 	case mb.beat.Session == "":
 		return StandingNoSession, ""

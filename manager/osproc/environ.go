@@ -23,7 +23,7 @@ const (
 	envStartType = "REGENT_START_TYPE"
 	envStartFrom = "REGENT_START_FROM"
 	envArgs      = "REGENT_ARGS"
-	envPhases    = "REGENT_START_PHASES" // names in order, separated by commas
+	envPhases    = "REGENT_START_PHASES" // names in order, separated by commas; APP:NAME is an included app's
 	envConfirmed = "REGENT_CONFIRMED"    // file that appears when a provisional epoch is the owner's
 
 	envNATSURL   = "REGENT_NATS_URL"
@@ -89,7 +89,7 @@ func startVariables(s app.Start) map[string]string {
 	}
 	phases := make([]string, len(s.Phases))
 	for i, p := range s.Phases {
-		phases[i] = p.Name
+		phases[i] = p.String()
 	}
 	return map[string]string{
 		envApp:       string(s.App),

@@ -20,12 +20,12 @@ func TestEnvironmentIsTheNodesWithoutSecretsThenTheAppsThenOurs(t *testing.T) {
 	s := app.Start{
 		App: "myapp", Node: "n1@h", Cluster: "default", Session: "uuid", Epoch: 18446744073709551615,
 		Kind: policy.StartTakeover, From: "n2@h", Args: json.RawMessage("{\n \"a\": [1, 2]\n}"),
-		Phases: []policy.Phase{{Name: "init"}, {Name: "go"}},
+		Phases: []policy.Phase{{Name: "init"}, {Name: "init", Of: "db"}, {Name: "go"}},
 	}
 	want := []string{
 		"EMPTY=", "HOME=/srv/home", "KEY=value", "NATS_CA=/ca", "NATS_CREDS=/the/apps/own", "PATH=/bin", "PWD=/srv",
 		"REGENT_APP=myapp", `REGENT_ARGS={"a":[1,2]}`, "REGENT_CLUSTER=default", "REGENT_EPOCH=18446744073709551615", "REGENT_NATS_URL=tls://h:4222", "REGENT_NODE=n1@h",
-		"REGENT_SESSION=uuid", "REGENT_START_FROM=n2@h", "REGENT_START_PHASES=init,go", "REGENT_START_TYPE=takeover",
+		"REGENT_SESSION=uuid", "REGENT_START_FROM=n2@h", "REGENT_START_PHASES=init,db:init,go", "REGENT_START_TYPE=takeover",
 		"TWICE=2", "WITH=a=b",
 	}
 	if got := environment(base, c, s, map[string]string{envNATSURL: "tls://h:4222"}); !slices.Equal(got, want) {

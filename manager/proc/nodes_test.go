@@ -349,3 +349,35 @@ func TestGroupsConvergeAfterPartition(t *testing.T) {
 		}
 	})
 }
+
+// TestTickTime pins A-74: a silent connection is over after 0.75 to 1.25 of the
+// tick time; a node whose heartbeats end is gone after the suspicion, however long
+// that is.
+func TestTickTime(t *testing.T) {
+	for _, tick := range []time.Duration{2 * time.Second, 8 * time.Second, 45 * time.Second} {
+		t.Run(tick.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, f *fabric) {
+				a := f.start(n1, func(o *Options) { o.TickTime = tick })
+				c := f.start(n3, func(o *Options) { o.Hidden = true })
+				if err := c.Connect(t.Context(), n1); err != nil {
+					t.Fatal(err)
+				}
+				a.Heard(Beat{Node: n2, Life: "once"}) // and never again
+				begin := time.Now()
+				hand(t, a, func(ctx context.Context, self *Self) {
+					self.MonitorNodes(Visible, true)
+					self.MonitorNodes(Hidden, true)
+					if m := next[NodeDown](t, ctx, self); m != (NodeDown{n2, "once", Visible, TickTimeout}) || time.Since(begin) > 1100*time.Millisecond {
+						t.Errorf("%+v after %v", m, time.Since(begin))
+					}
+					f.cut(n1, n3, true)
+					begin = time.Now()
+					m := next[NodeDown](t, ctx, self)
+					if took := time.Since(begin); m != (NodeDown{n3, c.life, Hidden, TickTimeout}) || took < tick*3/4 || took > tick*5/4 {
+						t.Errorf("%+v after %v", m, took)
+					}
+				})
+			})
+		})
+	}
+}

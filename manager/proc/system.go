@@ -58,10 +58,14 @@ const (
 	tickTimeDefault  = 2 * time.Second
 	tickTimeMin      = 100 * time.Millisecond
 	suspicionDefault = 750 * time.Millisecond
-	ticksPerTime     = 8               // questions within a tick time: the first ones may be lost
-	dialMax          = 3 * time.Second // until a node that answers nothing counts as unreachable
-	dialEvery        = 250 * time.Millisecond
-	closeMax         = 2 * time.Second // for the functions of processes to return
+	ticksPerTime     = 8 // questions within a tick time, at least: the first ones may be lost
+
+	// However long the tick time is, silent heartbeats are noticed soon.
+	looksPerSuspicion = 3
+
+	dialMax   = 3 * time.Second // until a node that answers nothing counts as unreachable
+	dialEvery = 250 * time.Millisecond
+	closeMax  = 2 * time.Second // for the functions of processes to return
 )
 
 // ErrOptions is wrapped by the errors of New.
@@ -166,7 +170,7 @@ func (s *System) TickTime() time.Duration { return time.Duration(s.tickTime.Load
 // function does not return within two seconds is left behind, and logged.
 func (s *System) Run(ctx context.Context) {
 	for {
-		timer := time.NewTimer(s.TickTime() / ticksPerTime)
+		timer := time.NewTimer(min(s.TickTime()/ticksPerTime, s.suspicion/looksPerSuspicion))
 		select {
 		case <-ctx.Done():
 			timer.Stop()

@@ -94,7 +94,7 @@ func (a *App) rule(d *Document) string {
 	case machine.CauseHandOver:
 		return a.handOver()
 	case machine.CauseLeaving:
-		return fmt.Sprintf("%s may or can no longer run it, and is stopping it (A-47, A-54)", a.Node)
+		return fmt.Sprintf("%s may or can no longer run it: it stops there, and where takeovers overlap the next instance comes first (A-47, A-54)", a.Node)
 	case machine.CauseRestarted:
 		return "it was stopped and started again: what runs comes down first (A-43, B-16)"
 	case machine.CauseStarting:

@@ -42,6 +42,8 @@ func (d *decoder) appKeys(def *definition) []field {
 			inner: func() []field { return d.restartKeys(def) }}},
 		{"start_phases", func(v value) { d.startPhases(def, v) }, doc{
 			value: "list of names, or of `{Name, Args}` (YAML: `{name: args}`)", meaning: "start phases, in order"}},
+		{"included_applications", func(v value) { d.included(def, v) }, doc{
+			value: "list of apps", meaning: "apps defined here that this one brings up as parts of itself; each of its start phases is theirs too, where they have it"}},
 		{"start_type", func(v value) { d.startType(def, v) }, doc{
 			value: alternatives(startTypes), otherwise: code(startFull) + " in YAML, " + code(startOTP) + " in `.config`",
 			meaning: "`full`: a failover is announced as such; `otp`: only to apps with start phases"}},

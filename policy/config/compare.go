@@ -181,10 +181,11 @@ func startTypeText(full bool) string {
 func phaseText(phases []policy.Phase) string {
 	var parts []string
 	for _, p := range phases {
+		text := p.String()
 		if p.Args != "" {
-			p.Name += " " + p.Args
+			text += " " + p.Args
 		}
-		parts = append(parts, p.Name)
+		parts = append(parts, text)
 	}
 	return "[" + strings.Join(parts, ", ") + "]"
 }

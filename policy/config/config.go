@@ -16,7 +16,7 @@ type Config struct {
 	Apps        []App         // every app that is defined or distributed
 	Sync        Sync
 	Permissions []Permission
-	NetTicktime time.Duration // 0: not set. For show: the lease decides
+	NetTicktime time.Duration // 0: not set. Of connections for messages: for apps the lease decides
 	Hosts       []Host
 	Ports       Ports
 	Addresses   []Address
@@ -54,7 +54,8 @@ type App struct {
 	Type        policy.RestartType // when a start names none
 	Stop        Stop
 	Restart     Restart
-	StartPhases []policy.Phase
+	StartPhases []policy.Phase // its own; see Config.Phases
+	Included    []policy.App   // its parts, in the order of their phases
 
 	// What becomes part of its specification if it is made distributed at run
 	// time.
@@ -69,7 +70,7 @@ type App struct {
 func (c *Config) Distribute(app policy.App, timeout policy.Timeout, groups [][]node.Name) policy.Spec {
 	s := policy.Spec{App: app, Timeout: timeout, Groups: groups, Takeover: policy.Exclusive, FullStart: true}
 	if def, ok := c.App(app); ok {
-		s.Takeover, s.FullStart, s.StartPhases = def.Takeover, def.FullStart, def.StartPhases
+		s.Takeover, s.FullStart, s.StartPhases = def.Takeover, def.FullStart, c.Phases(app)
 	}
 	return s
 }

@@ -37,6 +37,7 @@ func (d *decoder) finish(l *layer) *Config {
 		c.Addresses = append(c.Addresses, a.value)
 	}
 	c.addApps(l)
+	d.include(c, l)
 	c.mentions(l)
 	d.check(c, l)
 	c.Warnings = sorted(d.warnings)
@@ -93,15 +94,14 @@ func (c *Config) addApps(l *layer) {
 }
 
 // spec joins an entry with the part of its app's definition that changes
-// decisions. An app with the key start_phases, even if it lists none, is told
+// decisions; the start phases come later, with those of included apps. An app with the key start_phases, even if it lists none, is told
 // of a failover as such (OTP: application_controller).
 func (e entry) spec(def definition) policy.Spec {
 	s := policy.Spec{
-		App:         e.app,
-		Timeout:     e.timeout,
-		Takeover:    or(def.takeover, policy.Exclusive),
-		FullStart:   def.fullStart(e.syntax),
-		StartPhases: or(def.phases, nil),
+		App:       e.app,
+		Timeout:   e.timeout,
+		Takeover:  or(def.takeover, policy.Exclusive),
+		FullStart: def.fullStart(e.syntax),
 	}
 	for _, g := range e.groups {
 		s.Groups = append(s.Groups, values(g))

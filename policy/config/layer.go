@@ -47,6 +47,7 @@ type definition struct {
 	takeover    *policy.TakeoverMode
 	full        *bool
 	phases      *[]policy.Phase
+	included    *[]located[policy.App]
 	stop        stopKeys
 	restart     restartKeys
 }
@@ -137,6 +138,7 @@ func mergeDefinition(dst *definition, src definition) {
 	over(&dst.takeover, src.takeover)
 	over(&dst.full, src.full)
 	over(&dst.phases, src.phases)
+	over(&dst.included, src.included)
 	over(&dst.stop.signal, src.stop.signal)
 	over(&dst.stop.timeout, src.stop.timeout)
 	over(&dst.restart.max, src.restart.max)

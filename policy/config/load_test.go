@@ -110,7 +110,8 @@ const rich = `
      {myapp, [{command, ["/usr/bin/myapp", "--port", 8080]}, {env, [{"KEY", "v a"}, {other, true}]}, {dir, "/srv"},
               {args, #{any => [1, 2.5, {a, "b", <<"ü"/utf8>>}, true, null, []], list => [{k, v}], text => [104, 105], ports => {80, 90}}},
               {takeover, overlap}, {stop, [{signal, 'SIGINT'}, {timeout, 0}]}, {restart, [{max, 7}, {within, 1000}, {backoff, 0}]},
-              {start_phases, [init, {go, [1000]}]}, {type, permanent}, {start_type, full}]},
+              {start_phases, [init, {go, [1000]}]}, {included_applications, [part]}, {type, permanent}, {start_type, full}]},
+     {part, [{start_phases, [{go, 1}]}, {restart, [{max, 3}]}, {start_type, full}]},
      {other, [{start_type, full}, {restart, [{max, 3}]}, {takeover, never}]},
      {never, [{start_type, otp}, {restart, [{max, 3}]}]},
      {local, [{command, ["x"]}, {restart, [{max, 3}]}]}]}]},
@@ -143,10 +144,12 @@ apps:
     stop: {signal: INT, timeout: 0s}
     restart: {max: 7, within: 1s, backoff: 0}
     start_phases: [init, {go: [1000]}]
+    included_applications: [part]
     type: permanent
   other:
     takeover: never
   never: {start_type: otp}
+  part: {start_phases: [{go: 1}]}
   local: {command: [x], start_type: otp}
 application_env:
   kernel: {logger_level: info}
@@ -186,6 +189,7 @@ func TestRichConfig(t *testing.T) {
 		Stop:        Stop{"INT", 0},
 		Restart:     Restart{7, time.Second, 0},
 		StartPhases: []policy.Phase{{Name: "init"}, {Name: "go", Args: "[1000]"}},
+		Included:    []policy.App{"part"},
 		Takeover:    policy.Overlap, FullStart: true,
 	}
 	if !reflect.DeepEqual(*app, want) {

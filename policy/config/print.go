@@ -176,6 +176,13 @@ func (c *Config) appTerm(a App) erlterm.Term {
 	if a.StartPhases != nil {
 		terms = append(terms, keyed("start_phases", phaseTerms(a.StartPhases)))
 	}
+	if len(a.Included) > 0 {
+		var parts []erlterm.Term
+		for _, part := range a.Included {
+			parts = append(parts, erlterm.NewAtom(string(part)))
+		}
+		terms = append(terms, keyed("included_applications", erlterm.NewList(parts...)))
+	}
 	terms = append(terms,
 		keyed("takeover", erlterm.NewAtom(string(a.Takeover))),
 		keyed("start_type", erlterm.NewAtom(startTypeText(a.FullStart))))

@@ -122,6 +122,13 @@ func (y *yamlPrinter) app(c *Config, a App) {
 	if a.StartPhases != nil {
 		y.line(2, "start_phases", yamlPhases(a.StartPhases))
 	}
+	if len(a.Included) > 0 {
+		var parts []string
+		for _, part := range a.Included {
+			parts = append(parts, string(part))
+		}
+		y.line(2, "included_applications", yamlList(parts))
+	}
 	y.line(2, "takeover", string(a.Takeover))
 	y.line(2, "start_type", startTypeText(a.FullStart))
 }

@@ -89,7 +89,7 @@ func (d *decoder) permissionsKey(l *layer) field {
 
 func (d *decoder) netTicktimeKey(l *layer) field {
 	return field{"net_ticktime", func(v value) { d.netTicktime(l, v) }, doc{
-		erlang: kernelForm("net_ticktime"), value: "duration (Erlang: seconds)", meaning: "accepted and shown; the lease decides"}}
+		erlang: kernelForm("net_ticktime"), value: "duration (Erlang: seconds)", meaning: "after it a connection for messages that owes an answer is over; for apps the lease decides"}}
 }
 
 // kernel reads OTP's own section. Real ones are full of parameters that have

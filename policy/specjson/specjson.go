@@ -24,8 +24,9 @@ type App struct {
 
 // Phase is one policy.Phase.
 type Phase struct {
-	Name string `json:"name"`
-	Args string `json:"args,omitempty"`
+	Name string     `json:"name"`
+	Args string     `json:"args,omitempty"`
+	Of   policy.App `json:"of,omitempty"` // an included app
 }
 
 // ErrSpec is wrapped by every error of this package (OTP:
@@ -103,6 +104,11 @@ func Check(s policy.Spec) error {
 	}
 	if s.Timeout < 0 && s.Timeout != policy.Infinite {
 		return fmt.Errorf("%w: %s: negative timeout", ErrSpec, s.App)
+	}
+	for _, p := range s.StartPhases {
+		if _, err := policy.ParseApp(string(p.Of)); p.Of != "" && err != nil {
+			return fmt.Errorf("%w: %s: start phase %s: %w", ErrSpec, s.App, p.Name, err)
+		}
 	}
 	return checkNodes(s)
 }

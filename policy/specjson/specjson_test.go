@@ -16,7 +16,7 @@ func TestSpecsAreReadBack(t *testing.T) {
 	specs := []policy.Spec{
 		{App: "a", Timeout: policy.Infinite, Groups: [][]node.Name{{"n1@h"}}, Takeover: policy.Never},
 		{App: "b", Timeout: policy.Timeout(5 * time.Second), Groups: [][]node.Name{{"n1@h"}, {"n2@h", "n3@h"}}, Takeover: policy.Exclusive, FullStart: true,
-			StartPhases: []policy.Phase{{Name: "init"}, {Name: "go", Args: `[1]`}}},
+			StartPhases: []policy.Phase{{Name: "init"}, {Name: "go", Args: `[1]`}, {Name: "go", Args: `2`, Of: "db"}}},
 		{App: "c", Groups: [][]node.Name{{"n1@h"}}, Takeover: policy.Overlap},
 	}
 	raw, err := json.Marshal(FromAll(specs))
@@ -35,14 +35,15 @@ func TestSpecsAreReadBack(t *testing.T) {
 // A-5: what load/2 and other specifications from outside may not say.
 func TestBadSpecs(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"app":"a","timeout_ms":-1,"nodes":[["n@h"]]}`:          "timeout of -1 ms",
-		`{"app":"a","timeout_ms":0,"nodes":[]}`:                  "an empty list",
-		`{"app":"a","timeout_ms":0,"nodes":[["n@h"],[]]}`:        "an empty list",
-		`{"app":"a","timeout_ms":0,"nodes":[["n"]]}`:             "no host part",
-		`{"app":"a","timeout_ms":0,"nodes":[["n@h","n@h"]]}`:     "n@h is repeated",
-		`{"app":"a","timeout_ms":0,"nodes":[["n@h"],["m@h.x"]]}`: "short and long",
-		`{"app":"1","timeout_ms":0,"nodes":[["n@h"]]}`:           "invalid app name",
-		`{"app":"a","nodes":[["n@h"]],"takeover":"whenever"}`:    `takeover "whenever"`,
+		`{"app":"a","timeout_ms":-1,"nodes":[["n@h"]]}`:                        "timeout of -1 ms",
+		`{"app":"a","timeout_ms":0,"nodes":[]}`:                                "an empty list",
+		`{"app":"a","timeout_ms":0,"nodes":[["n@h"],[]]}`:                      "an empty list",
+		`{"app":"a","timeout_ms":0,"nodes":[["n"]]}`:                           "no host part",
+		`{"app":"a","timeout_ms":0,"nodes":[["n@h","n@h"]]}`:                   "n@h is repeated",
+		`{"app":"a","timeout_ms":0,"nodes":[["n@h"],["m@h.x"]]}`:               "short and long",
+		`{"app":"a","nodes":[["n@h"]],"start_phases":[{"name":"x","of":"1"}]}`: "start phase x: invalid app name",
+		`{"app":"1","timeout_ms":0,"nodes":[["n@h"]]}`:                         "invalid app name",
+		`{"app":"a","nodes":[["n@h"]],"takeover":"whenever"}`:                  `takeover "whenever"`,
 	} {
 		var a App
 		if err := json.Unmarshal([]byte(text), &a); err != nil {

@@ -94,11 +94,21 @@ func (k *erlangKind) command(c *cluster, n string, boot int) (*exec.Cmd, error) 
 	base := filepath.Join(c.dir, fmt.Sprintf("%s-%d", n, boot))
 	var load strings.Builder
 	for _, a := range c.s.Apps {
-		phases := ""
-		if a.Phases {
-			phases = "{start_phases,[{init,[]}]}"
+		var keys []string
+		if a.Phases != nil {
+			keys = append(keys, "{start_phases,["+strings.Join(phaseTerms(c.s, a), ",")+"]}")
 		}
-		fmt.Fprintf(&load, "{%s,[%s]}.\n", a.Name, phases)
+		if a.Prep {
+			keys = append(keys, "{env,[{prep,true}]}")
+		}
+		if a.Parts != nil {
+			keys = append(keys, "{included_applications,["+strings.Join(a.Parts, ",")+"]}")
+		}
+		unloaded := ""
+		if a.Unloaded {
+			unloaded = "unloaded,"
+		}
+		fmt.Fprintf(&load, "{%s%s,[%s]}.\n", unloaded, a.Name, strings.Join(keys, ","))
 	}
 	for path, text := range map[string]string{base + ".config": k.config(c, n), base + ".apps": load.String()} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -110,6 +120,20 @@ func (k *erlangKind) command(c *cluster, n string, boot int) (*exec.Cmd, error) 
 	cmd.Dir = c.dir
 	cmd.Env = append(os.Environ(), "HOME="+c.dir, "ERL_EPMD_PORT="+strconv.Itoa(k.engine.port), "ERL_EPMD_ADDRESS=127.0.0.1", "ERL_CRASH_DUMP_SECONDS=0")
 	return cmd, nil
+}
+
+// phaseTerms are the start phases of an app. Their arguments are what start_phase/3
+// is to say: whose they are, and their name.
+func phaseTerms(s *scenario.Scenario, a scenario.App) (terms []string) {
+	whole := s.Whole(a.Name)
+	for _, p := range a.Phases {
+		said := p
+		if whole != a.Name {
+			said = a.Name + ":" + p
+		}
+		terms = append(terms, fmt.Sprintf("{%s,[%s,'%s']}", p, whole, said))
+	}
+	return terms
 }
 
 // config is the node's sys.config. Without a barrier of the scenario a node

@@ -252,6 +252,8 @@ func (p *proc) heard(line string) {
 		if len(rest) > 2 {
 			e.From = rest[2]
 		}
+	case scenario.AppPhase:
+		e.App, e.Word = rest[0], strings.Join(rest[1:], " ")
 	case scenario.NodeUp:
 		p.up = true
 	default:

@@ -254,6 +254,44 @@ func TestBadConfiguration(t *testing.T) {
 	}
 }
 
+// TestBadValues: what no rule allows is exit 2, with its place where a file or an
+// expression is involved, before anything of the node is there.
+func TestBadValues(t *testing.T) {
+	t.Parallel()
+	m := newHost(t)
+	m.configure("one.yaml", oneNode+sleeper, "node1@lxw")
+	node := []string{"node", "--sname", "node1@lxw", "--data", "nothing", "--config"}
+	for _, tt := range []struct{ rule, kernel, want string }{
+		{"A-2", "{distributed, [{myapp, soon, [n@h]}]}", "bad.config:2:25: expected milliseconds or infinity for Timeout, found soon"},
+		{"B-11", "{distributed, [{myapp, -1, [n@h]}]}", "bad.config:2:25: Timeout must not be negative"},
+		{"A-10", "{sync_nodes_timeout, 0}", "bad.config:2:23: sync_nodes_timeout must be greater than 0"},
+		{"A-10", "{sync_nodes_mandatory, n@h}", "bad.config:2:25: expected a list of nodes"},
+		{"A-49", "{permissions, [{myapp, maybe}]}", "bad.config:2:25: expected true or false for the permission"},
+	} {
+		m.write("bad.config", "[{kernel, [\n "+tt.kernel+"]}].")
+		m.fails(2, []string{tt.want}, append(node, "bad.config")...)
+		m.fails(2, []string{tt.want}, "erl", "-sname", "node1@lxw", "-config", "bad", "--data", "nothing")
+	}
+	m.write("type.yaml", oneNode+"\napps: {myapp: {command: [x], type: forever}}")
+	for _, tt := range []struct {
+		want string
+		args []string
+	}{
+		{"type.yaml:2:", append(node, "type.yaml")},
+		{"forever", append(node, "one.yaml", "--start", "myapp:forever")},
+		{"forever", []string{"start", "myapp", "--type", "forever"}},
+		{"forever", []string{"takeover", "myapp", "--to", "node1@lxw", "--type", "forever"}},
+		{"column 29: ", []string{"erl", "-sname", "node1@lxw", "-config", "one.yaml", "--data", "nothing", "-eval", "application:takeover(myapp, forever)"}},
+		{"maybe", []string{"permit", "myapp", "maybe", "--on", "node1@lxw"}},
+		{"column 27: ", []string{"erl", "-sname", "node1@lxw", "-config", "one.yaml", "--data", "nothing", "-eval", "application:permit(myapp, maybe)"}},
+	} {
+		m.fails(2, []string{"regent: ", tt.want}, tt.args...)
+	}
+	if _, err := os.Stat(m.file("nothing")); err == nil {
+		t.Error("a node that was refused has made its data directory")
+	}
+}
+
 // TestNoDataDirectory: it can't be made or written.
 func TestNoDataDirectory(t *testing.T) {
 	t.Parallel()

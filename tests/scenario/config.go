@@ -30,11 +30,19 @@ func Config(s *Scenario, n string) string {
 				groups = append(groups, one)
 			}
 			fmt.Fprintf(&specs, "  - {app: %s, timeout: %s, nodes: [%s]}\n", a.Name, timeout, strings.Join(groups, ", "))
+		}
+		if a.Groups != nil || a.Unloaded {
 			keys += ", takeover: " + map[bool]string{true: "exclusive", false: "overlap"}[a.Exclusive]
 			keys += ", start_type: " + map[bool]string{true: "full", false: "otp"}[a.Full]
 		}
-		if a.Phases {
-			keys += ", start_phases: [init]"
+		if a.Prep {
+			keys += ", args: {prep: true}"
+		}
+		if a.Phases != nil {
+			keys += ", start_phases: [" + strings.Join(a.Phases, ", ") + "]"
+		}
+		if a.Parts != nil {
+			keys += ", included_applications: [" + strings.Join(a.Parts, ", ") + "]"
 		}
 		fmt.Fprintf(&apps, "  %s: {%s}\n", a.Name, keys)
 	}

@@ -26,9 +26,12 @@ type App struct {
 	Groups    [][]string // nil: a local app
 	Timeout   time.Duration
 	Infinite  bool
-	Exclusive bool // takeovers are exclusive; else they overlap, as in OTP
-	Phases    bool // has start phases
-	Full      bool // failovers are announced as such
+	Exclusive bool     // takeovers are exclusive; else they overlap, as in OTP
+	Phases    []string // its start phases; nil: it has none
+	Parts     []string // apps that it includes
+	Full      bool     // failovers are announced as such
+	Prep      bool     // tells of its prep_stop
+	Unloaded  bool     // nothing says where it runs until it is loaded: load/2
 }
 
 // OwnSpec is what one node is told of an app instead of what the others are.
@@ -67,6 +70,16 @@ func (s *Scenario) AppsOf(node string) (apps []App, denied []string) {
 	return apps, denied
 }
 
+// Whole is the app that an app is a part of, itself if it is none.
+func (s *Scenario) Whole(name string) string {
+	for _, a := range s.Apps {
+		if slices.Contains(a.Parts, name) {
+			return s.Whole(a.Name)
+		}
+	}
+	return name
+}
+
 // BarrierOf is the barrier of a node; nil if the scenario says nothing of one.
 func (s *Scenario) BarrierOf(node string) *Barrier {
 	for _, o := range s.Own {
@@ -94,6 +107,8 @@ const (
 	Stop     Verb = "stop"     // application:stop/1
 	Takeover Verb = "takeover" // application:takeover/2
 	Permit   Verb = "permit"   // application:permit/2
+	LoadApp  Verb = "load"     // application:load/2
+	Apply    Verb = "apply"    // another distributed at run time
 	ExitApp  Verb = "exit"     // the app ends by itself
 	Fail     Verb = "fail"     // its starts fail from now on
 	Mend     Verb = "mend"     // they don't any more
@@ -111,6 +126,7 @@ type Statement struct {
 	Verb   Verb
 	App    string // with a * at the end: all whose names begin so
 	Nodes  []string
+	Spec   App           // of load and apply: where the app is to run; Word is the same for the nodes
 	Word   string        // type of a start, true or false of a permit, normal or crash, start or stop
 	Time   time.Duration // of wait and slow
 	Result string        // of a call or a boot
@@ -125,7 +141,7 @@ const (
 
 // Is it a call, which has a result?
 func (s *Statement) call() bool {
-	return slices.Contains([]Verb{Start, Stop, Takeover, Permit}, s.Verb)
+	return slices.Contains([]Verb{Start, Stop, Takeover, Permit, LoadApp, Apply}, s.Verb)
 }
 
 // Results of calls that are no terms.

@@ -200,9 +200,26 @@ func (p *parser) finish() {
 		p.fail(1, "no rules")
 	case len(p.s.Steps) == 0:
 		p.fail(1, "nothing happens")
+	case p.partsBefore() != "":
+		p.fail(1, "%s stands before its parts", p.partsBefore())
 	default:
 		p.pairs()
 	}
+}
+
+// partsBefore is an app whose parts are not declared before it: none includes
+// itself.
+func (p *parser) partsBefore() string {
+	var seen []string
+	for _, a := range p.s.Apps {
+		for _, part := range a.Parts {
+			if !slices.Contains(seen, part) {
+				return a.Name
+			}
+		}
+		seen = append(seen, a.Name)
+	}
+	return ""
 }
 
 // pairs: what one side is expected to do differently is written beside what the
@@ -299,7 +316,7 @@ func (p *parser) statement() {
 	}
 }
 
-var verbs = []Verb{Up, Kill, Down, Cut, Heal, Unlink, Freeze, Thaw, Start, Stop, Takeover, Permit, ExitApp, Fail, Mend, Slow, Wait, Expect}
+var verbs = []Verb{Up, Kill, Down, Cut, Heal, Unlink, Freeze, Thaw, Start, Stop, Takeover, Permit, LoadApp, Apply, ExitApp, Fail, Mend, Slow, Wait, Expect}
 
 var rulePattern = regexp.MustCompile(`^[AB]-[0-9]+$`)
 
@@ -315,7 +332,7 @@ func (p *parser) rule() {
 // countMax bounds how many apps one line declares.
 const countMax = 999
 
-// declareApp: app NAME [count N] local|(TIMEOUT N1 {N2 N3}) options
+// declareApp: app NAME [count N] local|unloaded|(TIMEOUT N1 {N2 N3}) options
 func (p *parser) declareApp() {
 	a := App{Name: p.next("a name")}
 	count := 0
@@ -341,18 +358,30 @@ func (p *parser) declareApp() {
 
 func (p *parser) spec(a *App) {
 	if p.take("local") {
+		p.options(a, "phases", "includes")
+		return
+	}
+	if a.Unloaded = p.take("unloaded"); a.Unloaded {
 		return
 	}
 	if a.Infinite = p.take("infinity"); !a.Infinite {
 		a.Timeout = p.duration()
 	}
 	a.Groups = p.groups()
+	p.options(a, "exclusive", "phases", "includes", "full", "prep")
+}
+
+func (p *parser) options(a *App, options ...string) {
 	for len(p.words) > 0 && p.err == nil {
-		switch p.oneOf("exclusive", "phases", "full") {
+		switch p.oneOf(options...) {
 		case "exclusive":
 			a.Exclusive = true
 		case "phases":
-			a.Phases = true
+			a.Phases = strings.Split(p.next("phases with commas between them"), ",")
+		case "includes":
+			a.Parts = strings.Split(p.next("apps with commas between them"), ",")
+		case "prep":
+			a.Prep = true
 		case "full":
 			a.Full = true
 		}
@@ -443,7 +472,7 @@ func (p *parser) step(st Statement, verb string) {
 		st.Nodes = p.some()
 	case Unlink:
 		st.Nodes = []string{p.node(), p.node()}
-	case Start, Stop, Takeover, Permit:
+	case Start, Stop, Takeover, Permit, LoadApp, Apply:
 		p.callStep(&st)
 	case ExitApp:
 		st.App, st.Word = p.app(), p.oneOf("normal", "crash")
@@ -473,10 +502,23 @@ func (p *parser) on() {
 	}
 }
 
-// callStep: VERB APP [WORD] on N… -> RESULT
+// words are the Timeout in milliseconds and the list, equals with commas between
+// them.
+func (a App) words() string {
+	words := []string{strconv.FormatInt(a.Timeout.Milliseconds(), 10)}
+	for _, g := range a.Groups {
+		words = append(words, strings.Join(g, ","))
+	}
+	return strings.Join(words, " ")
+}
+
+// callStep: VERB APP [WORD | TIMEOUT LIST] on N… -> RESULT
 func (p *parser) callStep(st *Statement) {
 	st.App = p.app()
-	if st.Verb == Permit {
+	if st.Verb == LoadApp || st.Verb == Apply {
+		st.Spec = App{Name: st.App, Timeout: p.span(), Groups: p.groups()}
+		st.Word = st.Spec.words()
+	} else if st.Verb == Permit {
 		st.Word = p.oneOf("true", "false")
 	} else if len(p.words) > 0 && p.words[0].text != "on" && (st.Verb == Start || st.Verb == Takeover) {
 		st.Word = p.next("a type")
@@ -538,7 +580,7 @@ func (p *parser) fact() *Fact {
 	case NodeIs: // node N up|down|exits …
 		f.Node, f.Value = p.node(), p.rest("what it is")
 	case Returns: // returns VERB APP on N -> RESULT
-		f.Verb = Verb(p.oneOf("start", "stop", "takeover", "permit"))
+		f.Verb = Verb(p.oneOf("start", "stop", "takeover", "permit", "load"))
 		f.App = p.app()
 		p.on()
 		f.Node = p.node()

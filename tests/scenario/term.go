@@ -26,6 +26,7 @@ func Term(r *machine.Refusal, app, word string) string {
 // atoms are the words of refusals in Erlang.
 var atoms = map[string]string{
 	"unknown app": "not_loaded", "not loaded": "not_loaded", "already started": "already_started", "not started": "not_started",
+	"distribution mismatch":   "distribution_mismatch",
 	"not running distributed": "not_running_distributed", "already running locally": "already_running_locally",
 }
 

@@ -40,7 +40,9 @@ func (g *Segment) add(to map[string][]string, e Event) {
 	switch e.Kind {
 	case AppStart:
 		what = strings.TrimSpace(fmt.Sprintf("%s start %s %s", e.Node, e.Word, e.From))
-	case AppFailed, AppEnds:
+	case AppPhase:
+		what = fmt.Sprintf("%s phase %s", e.Node, e.Word)
+	case AppFailed, AppPrep, AppEnds:
 		what = fmt.Sprintf("%s %s", e.Node, e.Kind)
 	case NodeUp:
 		subject, what = "node "+e.Node, string(e.Kind)
@@ -62,7 +64,7 @@ func (g *Segment) add(to map[string][]string, e Event) {
 
 func isLocal(s *Scenario, app string) bool {
 	i := slices.IndexFunc(s.Apps, func(a App) bool { return a.Name == app })
-	return i >= 0 && s.Apps[i].Groups == nil
+	return i >= 0 && s.Apps[i].Groups == nil && !s.Apps[i].Unloaded
 }
 
 func (c *issued) subject() string { return fmt.Sprintf("call %s %s on %s", c.verb, c.app, c.node) }

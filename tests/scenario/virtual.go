@@ -3,6 +3,7 @@ package scenario
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,9 +72,14 @@ func (w *virtual) configure(cfg *machine.Config) {
 	if err != nil {
 		panic(err) // such a node is not booted
 	}
-	cfg.Apps, cfg.Digest, cfg.NewCluster = appsOf(c), c.Digest("default", nil), w.alone
+	cfg.Specification = applied(c.Specs)
+	cfg.Apps, cfg.Digest, cfg.NewCluster = appsOf(c), cfg.Specification.Digest, w.alone
 	cfg.Sync = machine.Sync{Mandatory: c.Sync.Mandatory, Optional: c.Sync.Optional, Timeout: c.Sync.Timeout, Defined: c.Sync.Defined}
 	cfg.FirstBoot = c.Nodes()
+}
+
+func applied(specs []policy.Spec) *policy.SpecRecord {
+	return &policy.SpecRecord{Digest: policy.Digest("default", nil, specs), Specs: specs}
 }
 
 // Do implements World.
@@ -123,11 +129,33 @@ func (w *virtual) Do(st Statement) error {
 func (w *virtual) Call(number int, st Statement, n string) error {
 	w.calls[number] = st
 	cmd := machine.Command{ID: machine.CallID(number), Verb: machine.Verb(st.Verb), App: policy.App(st.App), Permitted: st.Word == "true"}
-	if st.Verb != Permit {
+	switch st.Verb {
+	case Start, Takeover:
 		cmd.Type = policy.RestartType(st.Word)
+	case LoadApp, Apply:
+		c, err := w.load(n)
+		if err != nil {
+			return err
+		}
+		spec := c.Distribute(cmd.App, policy.Timeout(st.Spec.Timeout), st.Spec.fullGroups())
+		if cmd.Spec = &spec; st.Verb == Apply {
+			cmd.Verb, cmd.Spec, cmd.Apply = machine.VerbConfig, nil, applied(policy.PutSpec(slices.Clone(c.Specs), spec))
+		}
 	}
 	w.w.Command(n, cmd)
 	return nil
+}
+
+// fullGroups is the list with the names that nodes have.
+func (a App) fullGroups() (groups [][]node.Name) {
+	for _, g := range a.Groups {
+		var group []node.Name
+		for _, n := range g {
+			group = append(group, full(n))
+		}
+		groups = append(groups, group)
+	}
+	return groups
 }
 
 var virtualExits = map[int]string{0: ExitNormal, 2: ExitConfig, 3: ExitSync, 6: ExitDigest, 7: ExitTaken, 8: ExitByApp}
@@ -135,13 +163,20 @@ var virtualExits = map[int]string{0: ExitNormal, 2: ExitConfig, 3: ExitSync, 6: 
 func (w *virtual) see(s machinetest.Seen) {
 	kinds := map[machinetest.SeenKind]EventKind{
 		machinetest.SeenUp: NodeUp, machinetest.SeenExit: NodeEnds, machinetest.SeenKilled: NodeEnds, machinetest.SeenFenced: NodeEnds, machinetest.SeenStart: AppStart,
-		machinetest.SeenStarted: AppStarted, machinetest.SeenFailed: AppFailed, machinetest.SeenGone: AppEnds, machinetest.SeenReply: Reply,
+		machinetest.SeenPhase: AppPhase, machinetest.SeenStarted: AppStarted, machinetest.SeenFailed: AppFailed, machinetest.SeenStop: AppPrep, machinetest.SeenGone: AppEnds, machinetest.SeenReply: Reply,
 	}
 	e := Event{At: w.Now(), Kind: kinds[s.What], Node: s.Node.Base(), App: string(s.App), Word: string(s.Kind)}
 	if s.From != "" {
 		e.From = s.From.Base()
 	}
 	switch s.What {
+	case machinetest.SeenStop:
+		if !slices.ContainsFunc(w.s.Apps, func(a App) bool { return a.Name == e.App && a.Prep }) {
+			return
+		}
+	case machinetest.SeenPhase:
+		e.Word = strings.Join(strings.Fields(s.Phase.String()+" "+e.Word+" "+e.From), " ")
+		e.From = ""
 	case machinetest.SeenKilled:
 		e.Word = Killed
 	case machinetest.SeenFenced:

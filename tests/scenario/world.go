@@ -37,8 +37,10 @@ const (
 	NodeUp     EventKind = "up"
 	NodeEnds   EventKind = "ends"  // Word says how
 	AppStart   EventKind = "start" // its start callback is called
+	AppPhase   EventKind = "phase" // a start phase; Word is its name, of a part's with the part before it
 	AppStarted EventKind = "started"
 	AppFailed  EventKind = "failed" // instead of AppStarted
+	AppPrep    EventKind = "prep"   // its prep_stop is called
 	AppEnds    EventKind = "end"    // nothing of the instance is left
 	Reply      EventKind = "reply"
 )

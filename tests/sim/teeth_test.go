@@ -177,6 +177,7 @@ const (
 	fileMachine   = "manager/machine/machine.go"
 	fileMember    = "manager/machine/member.go"
 	fileOwner     = "manager/machine/owner.go"
+	filePermit    = "manager/machine/permit.go"
 	fileRequest   = "manager/machine/request.go"
 	fileSession   = "manager/machine/session.go"
 	fileTakeover  = "manager/machine/takeover.go"
@@ -366,6 +367,15 @@ var packageTeeth = []tooth{
 	}},
 	{name: "package checkers: any longer lease is excused", pkg: "tests/sim/checkers", by: "TestLostBucket", edits: []edit{
 		{fileInstances, "o.bucket < by.bucket && ", ""},
+	}},
+	{name: "package machine: an owner without permission waits for one that does nothing", pkg: "manager/machine", by: "TestOverlapPermit", edits: []edit{
+		{filePermit, " && !m.passed(a.barred.Add(m.cfg.Lease.TRes()))", ""},
+	}},
+	{name: "package machine: a start over an owner that is heard again is still one", pkg: "manager/machine", by: "TestStartOverADeadOwner", edits: []edit{
+		{fileClaim, `a.suspect, a.bereft = "", ""`, `a.suspect = ""`},
+	}},
+	{name: "package machine: failed for ever", pkg: "manager/machine", by: "TestFirstStartGo", edits: []edit{
+		{fileApp, `a.failed, m.beats.changed = "", true`, "m.beats.changed = true"},
 	}},
 	{name: "package sim: released before the app is gone, by orders", pkg: "tests/sim", by: "TestAllOrders", edits: []edit{
 		{fileOwner, "\tcase a.run != nil:\n\tcase why", "\tcase a.run != nil && !a.run.ordered:\n\tcase why"},

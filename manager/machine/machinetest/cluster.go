@@ -76,6 +76,7 @@ type testNode struct {
 
 type testRun struct {
 	start machine.StartApp
+	up    bool // its start is complete
 	gone  bool
 }
 
@@ -264,6 +265,9 @@ func (n *testNode) perform(a machine.Action) {
 	case machine.StartApp:
 		n.start(a)
 	case machine.StopApp:
+		if r := n.runs[a.Run]; r.up && !r.gone {
+			n.sawApp(SeenStop, r.start)
+		}
 		n.stopRun(a.Run, n.slowStop+n.slowStops[n.runs[a.Run].start.App], true)
 	case machine.KillApp:
 		c.tell("%s kill %s: %s", n.name.Base(), "run", a.Cause)
@@ -398,7 +402,10 @@ func (n *testNode) start(a machine.StartApp) {
 		return
 	}
 	n.after(slow, func() {
-		if !r.gone {
+		if r.up = !r.gone; r.up {
+			for _, p := range a.Phases {
+				n.c.saw(Seen{What: SeenPhase, Node: n.name, App: a.App, Kind: a.Kind, From: a.From, Phase: p})
+			}
 			n.sawApp(SeenStarted, a)
 		}
 		n.step(machine.Started{Run: a.Run})

@@ -24,6 +24,8 @@ type Seen struct {
 	Call machine.CallID
 	Err  *machine.Refusal // of a reply
 	Code int              // of an exit
+
+	Phase policy.Phase
 }
 
 // SeenKind says what was seen.
@@ -36,8 +38,10 @@ const (
 	SeenKilled  SeenKind = "killed"
 	SeenFenced  SeenKind = "fenced"
 	SeenStart   SeenKind = "start"
+	SeenPhase   SeenKind = "phase"
 	SeenStarted SeenKind = "started"
 	SeenFailed  SeenKind = "failed"
+	SeenStop    SeenKind = "stop" // told to stop; its prep_stop is called
 	SeenGone    SeenKind = "gone"
 	SeenReply   SeenKind = "reply"
 )

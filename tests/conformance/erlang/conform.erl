@@ -3,7 +3,7 @@
 %% standard output. The words are those of the Go node beside it.
 -module(conform).
 -behaviour(application).
--export([boot/0, start/2, start_phase/3, stop/1]).
+-export([boot/0, start/2, start_phase/3, prep_stop/1, stop/1]).
 
 %% After the boot of the node: loads the apps of the file that -conform names.
 boot() ->
@@ -15,6 +15,7 @@ boot() ->
     receive ready -> ok end,
     {ok, Apps} = file:consult(File),
     [ok = application:load(spec(App, Keys)) || {App, Keys} <- Apps],
+    [persistent_term:put({unloaded, App}, spec(App, Keys)) || {unloaded, App, Keys} <- Apps],
     say([up]),
     spawn(fun() -> say([known | [base(N) || N <- known()]]) end),
     ok.
@@ -22,7 +23,14 @@ boot() ->
 spec(App, Keys) ->
     {application, App,
      [{description, "an app of a scenario"}, {vsn, "1"}, {modules, []}, {registered, []},
-      {applications, [kernel, stdlib]}, {mod, {conform, [App]}} | Keys]}.
+      {applications, [kernel, stdlib]}, {mod, module(App, Keys)} | Keys]}.
+
+%% The phases of the parts of an app are called for those that ask for it.
+module(App, Keys) ->
+    case lists:keymember(included_applications, 1, Keys) of
+        true -> {application_starter, [conform, [App]]};
+        false -> {conform, [App]}
+    end.
 
 %% Tells when this node did not get the processor in time.
 watch(Since) ->
@@ -49,7 +57,14 @@ start(Type, [App]) ->
             {ok, Top, App}
     end.
 
-start_phase(_Phase, _Type, _Args) -> ok.
+start_phase(_Phase, Type, [App, Name]) -> say([phase, App, Name | kind(Type)]), ok.
+
+prep_stop(App) ->
+    case application:get_env(App, prep) of
+        {ok, true} -> say([prep, App]);
+        undefined -> ok
+    end,
+    App.
 
 stop(App) ->
     timer:sleep(setting(App, stop, 0)),
@@ -82,12 +97,20 @@ loop(Port) ->
         {Port, eof} -> erlang:halt(0, [{flush, false}])
     end.
 
+do(["call", Number, "load", App, Timeout | List]) ->
+    A = list_to_atom(App),
+    call(Number, fun() -> application:load(persistent_term:get({unloaded, A}), entry(A, Timeout, List)) end);
+do(["call", Number, "apply", App, Timeout | List]) ->
+    A = list_to_atom(App),
+    call(Number, fun() ->
+        {ok, Was} = application:get_env(kernel, distributed),
+        Is = lists:keystore(A, 1, Was, entry(A, Timeout, List)),
+        application:set_env(kernel, distributed, Is),
+        kernel:config_change([{distributed, Is}], [], [])
+    end);
 do(["call", Number, Verb, App | Args]) ->
     F = list_to_atom(Verb), A = [list_to_atom(X) || X <- [App | Args]],
-    spawn(fun() ->
-        Result = try apply(application, F, A) catch exit:R -> {exit, R} end,
-        say([reply, Number, io_lib:format("~0p", [Result])])
-    end);
+    call(Number, fun() -> apply(application, F, A) end);
 do(["slow", Key, App, Ms]) -> persistent_term:put({list_to_atom(App), list_to_atom(Key)}, list_to_integer(Ms));
 do(["fail", App]) -> persistent_term:put({list_to_atom(App), fail}, true);
 do(["mend", App]) -> persistent_term:put({list_to_atom(App), fail}, false);
@@ -101,6 +124,19 @@ do(["split" | Nodes]) -> [erlang:set_cookie(full(N), node()) || N <- Nodes];
 do(["drop" | Nodes]) -> [erlang:disconnect_node(full(N)) || N <- Nodes];
 do(["trust" | Nodes]) -> [erlang:set_cookie(full(N), erlang:get_cookie()) || N <- Nodes];
 do(["connect" | Nodes]) -> [net_kernel:connect_node(full(N)) || N <- Nodes].
+
+call(Number, F) ->
+    spawn(fun() ->
+        Result = try F() catch exit:R -> {exit, R} end,
+        say([reply, Number, io_lib:format("~0p", [Result])])
+    end).
+
+%% An entry of distributed; equals have commas between them.
+entry(App, Timeout, List) ->
+    {App, list_to_integer(Timeout), [group([full(N) || N <- string:lexemes(G, ",")]) || G <- List]}.
+
+group([N]) -> N;
+group(Ns) -> list_to_tuple(Ns).
 
 is_top(P) ->
     case erlang:process_info(P, current_function) of

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/seed7529eb29/regent/manager"
 	"github.com/seed7529eb29/regent/manager/machine"
+	"github.com/seed7529eb29/regent/policy"
 	"github.com/seed7529eb29/regent/tests/scenario"
 )
 
@@ -58,7 +60,7 @@ func run(args []string) manager.Exit {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	c.node, c.stop = n, stop
+	c.node, c.config, c.stop = n, cfg, stop
 	go c.read()
 	go c.up(ctx)
 	go watch()
@@ -77,6 +79,7 @@ func say(format string, args ...any) {
 // control is what the commands act on.
 type control struct {
 	node     *manager.Node
+	config   *manager.Config
 	stop     context.CancelFunc
 	settings map[string]*setting
 }
@@ -181,8 +184,34 @@ func (c *control) call(number, verb, name string, args []string) {
 		err = c.node.Takeover(ctx, a, manager.RestartType(word))
 	case "permit":
 		err = c.node.Permit(ctx, a, word == "true")
+	case "load":
+		err = c.node.LoadDistributed(ctx, a, distribution(args))
+	case "apply":
+		_, err = c.node.ApplyConfig(ctx, c.with(a, distribution(args)))
 	}
 	say("reply %s %s", number, result(err, name, word))
+}
+
+// distribution reads a Timeout in milliseconds and a list, equals with commas
+// between them.
+func distribution(words []string) (d manager.Distribution) {
+	ms, _ := strconv.Atoi(words[0])
+	d.Timeout = time.Duration(ms) * time.Millisecond
+	for _, w := range words[1:] {
+		var group []manager.NodeName
+		for n := range strings.SplitSeq(w, ",") {
+			group = append(group, manager.NodeName(n+"@h"))
+		}
+		d.Nodes = append(d.Nodes, group)
+	}
+	return d
+}
+
+// with is the configuration with another distribution of one app.
+func (c *control) with(a manager.App, d manager.Distribution) *manager.Config {
+	cfg := *c.config
+	cfg.Specs = policy.PutSpec(slices.Clone(cfg.Specs), cfg.Distribute(a, policy.Timeout(d.Timeout), d.Nodes))
+	return &cfg
 }
 
 func result(err error, app, word string) string {
@@ -200,12 +229,14 @@ func result(err error, app, word string) string {
 type app struct {
 	name string
 	*setting
-	end chan string
+	end  chan string
+	prep bool // tell of prep_stop
 }
 
 var errBoom = errors.New(scenario.Boom)
 
 func (a *app) Start(ctx context.Context, s manager.Start) error {
+	a.prep = strings.Contains(string(s.Args), "prep")
 	say("start %s %s %s", a.name, s.Kind, s.From.Base())
 	a.mu.Lock()
 	slow, fails := a.start, a.fails
@@ -224,6 +255,20 @@ func (a *app) Start(ctx context.Context, s manager.Start) error {
 	a.mu.Unlock()
 	say("started %s", a.name)
 	return nil
+}
+
+func (a *app) StartPhase(_ context.Context, p manager.Phase, s manager.Start) error {
+	say("phase %s %s %s %s", a.name, p, s.Kind, s.From.Base())
+	return nil
+}
+
+// Included implements manager.Includer: the parts of an app do nothing but tell.
+func (a *app) Included(manager.App) manager.PhaseStarter { return a }
+
+func (a *app) PrepStop(context.Context) {
+	if a.prep {
+		say("prep %s", a.name)
+	}
 }
 
 func (a *app) Run(ctx context.Context) error {

@@ -115,6 +115,16 @@ func (a *alternate) doneDialing() {
 	a.dialing = false
 }
 
+// forget ends the connection that is there; the next need makes another.
+func (a *alternate) forget() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.nc != nil {
+		a.nc.Close()
+		a.nc = nil
+	}
+}
+
 // close waits until nothing is being made any more.
 func (a *alternate) close() {
 	a.mu.Lock()

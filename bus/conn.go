@@ -411,6 +411,30 @@ func (c *Conn) Drain(ctx context.Context) error {
 	}
 }
 
+// Redial makes the connection anew, with the credentials of now: subscriptions
+// stay, and what is published meanwhile is refused, as at any loss of the
+// connection. It returns when it is there, or with the error of ctx.
+func (c *Conn) Redial(ctx context.Context) error {
+	c.alternate.forget()
+	nc := c.NATS()
+	changed := nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	defer nc.RemoveStatusListener(changed)
+	if err := nc.ForceReconnect(); err != nil {
+		return fmt.Errorf("connect anew: %w", err)
+	}
+	for {
+		select {
+		case status := <-changed:
+			if status == nats.CONNECTED {
+				return nil
+			}
+			return fmt.Errorf("connect anew: %w", nats.ErrConnectionClosed)
+		case <-ctx.Done():
+			return fmt.Errorf("connect anew: %w", context.Cause(ctx))
+		}
+	}
+}
+
 // Close ends both connections and returns when no callback of Events runs any
 // more.
 func (c *Conn) Close() {

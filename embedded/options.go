@@ -120,17 +120,17 @@ func splitAddr(addr string) (host string, port int, err error) {
 	return host, int(n), nil
 }
 
-// serverOptions translates o for nats-server. a has the identity of the data.
-func (o *Options) serverOptions(a *cred.Authority) (*server.Options, error) {
+// serverOptions translates o for nats-server. The ring's authority has the
+// identity of the data.
+func (o *Options) serverOptions(ring *cred.Ring) (*server.Options, error) {
 	host, port, err := splitAddr(o.ClientListen)
 	if err != nil {
 		return nil, err
 	}
-	leaf, err := a.NewLeaf(o.Name, o.Hosts...)
-	if err != nil {
+	leaf := func(a *cred.Authority) (tls.Certificate, error) { return a.NewLeaf(o.Name, o.Hosts...) }
+	if _, err := leaf(ring.Authority()); err != nil {
 		return nil, err
 	}
-	config := a.TLSConfig(leaf)
 	so := &server.Options{
 		ServerName:      o.Name,
 		Host:            host,
@@ -140,7 +140,7 @@ func (o *Options) serverOptions(a *cred.Authority) (*server.Options, error) {
 
 		TLS:        true,
 		TLSVerify:  true,
-		TLSConfig:  config,
+		TLSConfig:  ring.TLSConfig(leaf, nil),
 		TLSTimeout: tlsTimeout.Seconds(),
 
 		PingInterval:  clientPingEvery,
@@ -152,11 +152,11 @@ func (o *Options) serverOptions(a *cred.Authority) (*server.Options, error) {
 		SyncAlways:             true,
 		DisableJetStreamBanner: true,
 	}
-	if err := trust(so, a); err != nil {
+	if err := trust(so, ring.Authority()); err != nil {
 		return nil, err
 	}
 	if o.clustered() {
-		return so, o.addCluster(so, config)
+		return so, o.addCluster(so, ring.TLSConfig(leaf, serversOnly))
 	}
 	return so, nil
 }
@@ -208,7 +208,7 @@ func (o *Options) addCluster(so *server.Options, config *tls.Config) error {
 		Host:          host,
 		Port:          port,
 		Advertise:     o.ClusterAdvertise,
-		TLSConfig:     routesOnly(config),
+		TLSConfig:     config,
 		TLSTimeout:    tlsTimeout.Seconds(),
 		PingInterval:  routePingEvery,
 		MaxPingsOut:   pingsOutMax,
@@ -225,13 +225,9 @@ func (o *Options) addCluster(so *server.Options, config *tls.Config) error {
 // calls itself a server there is believed every word.
 var errNotAServer = errors.New("the certificate is a client's")
 
-func routesOnly(config *tls.Config) *tls.Config {
-	c := config.Clone()
-	c.VerifyConnection = func(cs tls.ConnectionState) error {
-		if !cred.IsServer(cs.PeerCertificates[0]) {
-			return errNotAServer
-		}
-		return nil
+func serversOnly(cs tls.ConnectionState) error {
+	if !cred.IsServer(cs.PeerCertificates[0]) {
+		return errNotAServer
 	}
-	return c
+	return nil
 }

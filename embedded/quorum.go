@@ -90,7 +90,7 @@ func (s *Server) handOver(ctx context.Context) {
 			}
 			if stream.Cluster.Leader == s.options.Name {
 				// An error means that it is not ours any more.
-				_ = s.nats.JetStreamStepdownStream(s.authority.Identity().App, stream.Name)
+				_ = s.nats.JetStreamStepdownStream(s.first.Identity().App, stream.Name)
 			}
 			waiting = waiting || stream.Cluster.Leader == s.options.Name || stream.Cluster.Leader == ""
 		}
@@ -99,7 +99,7 @@ func (s *Server) handOver(ctx context.Context) {
 }
 
 func (s *Server) streams() []server.StreamDetail {
-	detail, err := s.nats.JszAccount(&server.JSzOptions{Account: s.authority.Identity().App, Streams: true})
+	detail, err := s.nats.JszAccount(&server.JSzOptions{Account: s.first.Identity().App, Streams: true})
 	if err != nil {
 		return nil // JetStream is off, or was never used
 	}

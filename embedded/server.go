@@ -20,11 +20,12 @@ import (
 
 // Server is one running voter.
 type Server struct {
-	nats      *server.Server
-	authority *cred.Authority // with the identity of the data
-	options   Options
-	log       *slog.Logger
-	lock      *os.File
+	nats    *server.Server
+	ring    *cred.Ring      // its authority has the identity of the data
+	first   *cred.Authority // whose operator the server trusts
+	options Options
+	log     *slog.Logger
+	lock    *os.File
 
 	stopWatch context.CancelFunc
 	watching  sync.WaitGroup
@@ -75,7 +76,8 @@ func startLocked(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	so, err := o.serverOptions(authority)
+	ring := cred.NewRing(authority)
+	so, err := o.serverOptions(ring)
 	if err != nil {
 		return nil, fmt.Errorf("configure server: %w", err)
 	}
@@ -84,7 +86,7 @@ func startLocked(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{nats: ns, authority: authority, options: o, log: o.Logger, stopped: make(chan struct{})}
+	s := &Server{nats: ns, ring: ring, first: authority, options: o, log: o.Logger, stopped: make(chan struct{})}
 	s.watchPeers()
 	return s, nil
 }
@@ -180,9 +182,9 @@ func startError(fatal error) error {
 // Name is the server's name.
 func (s *Server) Name() string { return s.options.Name }
 
-// Authority is that of the options, with the identity of the data: what
-// credentials for this server are made from.
-func (s *Server) Authority() *cred.Authority { return s.authority }
+// Authority is that of the options, or of the last Turn, with the identity of
+// the data: what credentials for this server are made from.
+func (s *Server) Authority() *cred.Authority { return s.ring.Authority() }
 
 // ClientURL is where a client on this host connects.
 func (s *Server) ClientURL() string {
@@ -201,7 +203,7 @@ func (s *Server) ClientURL() string {
 // inside the process: it has no other server to go to. For a client that can
 // move to other voters use the options of Authority with ClientURL.
 func (s *Server) ConnOptions(u cred.User, name string) ([]nats.Option, error) {
-	opts, err := s.authority.ConnOptions(u, name)
+	opts, err := s.ring.ConnOptions(u, name)
 	if err != nil {
 		return nil, err
 	}

@@ -46,6 +46,8 @@ func (c control) do(ctx context.Context, verb string, raw json.RawMessage) (any,
 		return decode(raw, func(r *service.LoadRequest) error { return c.load(ctx, r) })
 	case service.VerbConfig:
 		return c.config(ctx, raw)
+	case service.VerbCookie:
+		return c.cookie(ctx, raw)
 	case service.VerbAllow, service.VerbConnect, service.VerbDisconnect:
 		return decode(raw, func(r *service.NodeRequest) error { return c.net(ctx, verb, r.Node) })
 	}

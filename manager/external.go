@@ -41,7 +41,7 @@ func (p *parts) dial(ctx context.Context) (*bus.Conn, error) {
 // not want it may want nothing: that is allowed, and said.
 func (p *parts) dialWithKey(ctx context.Context) (*bus.Conn, error) {
 	n := p.node
-	login, err := withKey(n.plan.login, n.plan.authority)
+	login, err := withKey(n.plan.login, n.ring.Authority())
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (p *parts) sameLogin() ([]nats.Option, error) {
 	case !n.plan.external:
 		return p.ownLogin()
 	case p.cookieKey:
-		return withKey(n.plan.login, n.plan.authority)
+		return withKey(n.plan.login, n.ring.Authority())
 	}
 	return n.plan.login.Options()
 }
@@ -87,7 +87,7 @@ func (p *parts) ownLogin() ([]nats.Option, error) {
 	if p.server != nil {
 		return p.server.ConnOptions(cred.App, name)
 	}
-	return p.node.plan.authority.ConnOptions(cred.App, name)
+	return p.node.ring.ConnOptions(cred.App, name)
 }
 
 func (p *parts) busOptions(login []nats.Option) bus.Options {

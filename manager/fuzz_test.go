@@ -58,7 +58,7 @@ func FuzzReach(f *testing.F) {
 		if json.Unmarshal(text, &r) != nil {
 			return
 		}
-		options, err := r.login(warden.Life{Cluster: "c", Node: "n@h", Agent: "a", TTL: time.Second})
+		options, err := (&certifier{life: warden.Life{Cluster: "c", Node: "n@h", Agent: "a", TTL: time.Second}}).login(&r)
 		if secret := r.Derived + r.NKey; (secret != "" || r.Access.Shows()) && err == nil && len(options) == 0 {
 			t.Errorf("%s: no way to log in, and no error", text)
 		}

@@ -1,11 +1,14 @@
 package manager
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"weak"
 
 	"github.com/seed7529eb29/regent/bus"
 	"github.com/seed7529eb29/regent/bus/cred"
@@ -53,10 +56,10 @@ func (p *parts) identified() *cred.Authority {
 	state, err := p.conn.NATS().TLSConnectionState()
 	if err == nil && len(state.PeerCertificates) > 0 {
 		if id, ok := cred.IdentityOf(state.PeerCertificates[0]); ok {
-			return p.node.plan.authority.WithIdentity(id)
+			return p.node.ring.Authority().WithIdentity(id)
 		}
 	}
-	return p.node.plan.authority
+	return p.node.ring.Authority()
 }
 
 // appURLs are the servers for apps: this node's own first, if it has one. It
@@ -70,12 +73,67 @@ func (p *parts) appURLs() string {
 	return strings.Join(urls, ",")
 }
 
+// logins are those of the apps that run: another cookie makes them anew.
+type logins struct {
+	mu  sync.Mutex // held while one is made, so that none is missed
+	all []granted
+}
+
+// granted is a login that an app has: in files that go with the app, or for as
+// long as the app holds it.
+type granted struct {
+	login *cred.Login // nil: held is looked at
+	dir   string
+	held  weak.Pointer[cred.Login]
+}
+
+// there is the login, or nil if its app is gone.
+func (g *granted) there() *cred.Login {
+	if g.login == nil {
+		return g.held.Value()
+	}
+	if _, err := os.Stat(g.dir); err != nil {
+		return nil
+	}
+	return g.login
+}
+
+// addLocked keeps one, and forgets those whose apps are gone.
+func (l *logins) addLocked(g granted) {
+	l.all = append(slices.DeleteFunc(l.all, func(g granted) bool { return g.there() == nil }), g)
+}
+
+// renew makes all of them anew. What an app has as files it reads again when it
+// connects.
+func (l *logins) renew(a *cred.Authority) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var errs []error
+	for _, g := range l.all {
+		login := g.there()
+		if login == nil {
+			continue
+		}
+		err := login.Renew(a)
+		if err == nil && g.dir != "" {
+			err = login.Rewrite(g.dir)
+		}
+		if err != nil && g.there() != nil { // it may have ended meanwhile
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // grantFiles is how a command is let in.
 func (p *parts) grantFiles(s app.Start, dir string) (osproc.NATS, error) {
+	p.logins.mu.Lock()
+	defer p.logins.mu.Unlock()
 	l, r, err := p.appLogin(s)
 	if err != nil {
 		return osproc.NATS{}, err
 	}
+	p.logins.addLocked(granted{login: l, dir: dir})
 	in := func(name string) string { return filepath.Join(dir, name) }
 	return osproc.NATS{
 		URL: p.appURLs(), Inbox: r.Inbox,
@@ -85,10 +143,13 @@ func (p *parts) grantFiles(s app.Start, dir string) (osproc.NATS, error) {
 
 // grantGo is how an app of this program is let in.
 func (p *parts) grantGo(s *app.Start) error {
+	p.logins.mu.Lock()
+	defer p.logins.mu.Unlock()
 	l, r, err := p.appLogin(*s)
 	if err != nil {
 		return err
 	}
+	p.logins.addLocked(granted{held: weak.Make(l)})
 	s.NATS = &app.NATS{URL: p.appURLs(), Inbox: r.Inbox, Stream: r.Stream, Token: l.Token, Sign: l.Sign, TLS: l.TLS}
 	return nil
 }

@@ -54,11 +54,15 @@ type Node struct {
 	log  *slog.Logger
 
 	mu      sync.Mutex
-	agent   *agent.Agent // nil before the node is connected
+	parts   *parts       // nil before the node is connected, and once it has ended
+	agent   *agent.Agent // likewise
 	store   *store
 	procs   *proc.System
 	router  *router
 	verdict *Exit // what ends the node from outside the protocol
+
+	ring    *cred.Ring // set when the node is run: it is slow to derive
+	cookies cookies
 
 	connected chan struct{} // closed when agent is there
 	ended     chan struct{}
@@ -115,7 +119,7 @@ func (n *Node) Run(ctx context.Context) Exit {
 	exit := n.run(ctx)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.agent, n.missing, n.router = nil, nil, nil
+	n.parts, n.agent, n.missing, n.router = nil, nil, nil, nil
 	if n.verdict != nil {
 		return *n.verdict
 	}
@@ -132,6 +136,7 @@ func (n *Node) run(ctx context.Context) Exit {
 		return n.exitFor(err)
 	}
 	n.mu.Lock()
+	n.parts = parts
 	n.agent, n.store, n.url = parts.agent, parts.store, parts.url
 	n.procs, n.router = parts.procs, parts.router
 	if parts.server != nil {
@@ -178,6 +183,8 @@ func (n *Node) exitFor(err error) Exit {
 	switch {
 	case errors.Is(err, ErrOptions), errors.Is(err, ErrConfig), errors.Is(err, embedded.ErrOptions):
 		e.Code = ExitConfig
+	case errors.Is(err, ErrCookieDropped):
+		e.Code, e.Hint = ExitRefused, "put the new cookie into the cookie file; compare with another machine of the cluster: regent cookie show"
 	case errors.Is(err, kv.ErrOtherCookie):
 		e.Code, e.Hint = ExitRefused, kv.Hint(err)
 	case errors.Is(err, bus.ErrRefused) && n.plan.external:
@@ -185,7 +192,7 @@ func (n *Node) exitFor(err error) Exit {
 	case errors.Is(err, kv.ErrNoRights):
 		e.Code, e.Hint = ExitRefused, kv.Hint(err)
 	case errors.Is(err, bus.ErrRefused):
-		e.Code, e.Hint = ExitRefused, "all nodes of a cluster need the same cookie file"
+		e.Code, e.Hint = ExitRefused, hintCookie
 	case errors.Is(err, embedded.ErrDataDirInUse), errors.Is(err, ErrNameTaken):
 		e.Code, e.Hint = ExitDuplicate, "a node of this name runs here already"
 	case errors.Is(err, embedded.ErrModeChanged):
@@ -218,6 +225,8 @@ type parts struct {
 	agent     *agent.Agent
 	url       string
 	starts    string // directory
+	messages  *bus.Conn
+	logins    logins
 	procs     *proc.System
 	router    *router
 
@@ -277,11 +286,11 @@ func (p *parts) open(ctx context.Context) error {
 // openServer starts the NATS server of a voter. Everybody else is a client.
 func (p *parts) openServer(ctx context.Context, dir string) error {
 	n := p.node
-	authority, err := n.authority()
+	authority, err := n.firstCookies(dir)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrOptions, err)
+		return err
 	}
-	n.plan.authority = authority
+	n.ring = cred.NewRing(authority)
 	debug.FreeOSMemory() // the stretching of the cookie needed 64 MiB, once
 	if !n.plan.voter {
 		return nil
@@ -298,20 +307,6 @@ func (p *parts) openServer(ctx context.Context, dir string) error {
 	}
 	p.stops = append(p.stops, p.stopServer)
 	return nil
-}
-
-// authority is what follows from the cookie, or from both.
-func (n *Node) authority() (*cred.Authority, error) {
-	a, err := cred.Derive(n.opts.Cookie, n.opts.Cluster)
-	if err != nil || n.opts.Also.IsZero() {
-		return a, err
-	}
-	other, err := cred.Derive(n.opts.Also, n.opts.Cluster)
-	if err != nil {
-		return nil, err
-	}
-	n.log.Info("two cookies are accepted", "own", a.Fingerprint(), "also", other.Fingerprint())
-	return a.Accepting(other), nil
 }
 
 // serverStop bounds the graceful stop of the server: leadership is handed
@@ -377,7 +372,7 @@ func (p *parts) storeOptions() kv.Options {
 		o.Replicas, o.WaitFor = 0, externalWait
 		// The nodes' own servers let in nobody with another cookie, and the bucket
 		// outlives the one that it was made with.
-		o.Fingerprint, o.Accepted = n.plan.authority.Fingerprint(), n.plan.authority.Fingerprints()
+		o.Fingerprint, o.Accepted = n.ring.Authority().Fingerprint(), n.ring.Authority().Fingerprints()
 	}
 	return o
 }

@@ -30,7 +30,11 @@ type Options struct {
 	Config  *Config
 	Cookie  Cookie
 	Also    Cookie // nodes and clients of this cookie are accepted too, while one is replaced by the other
-	Hidden  bool   // never a candidate, never in a barrier (erl -hidden)
+	// Cookies are those that are at hand, asked when the cluster takes another one
+	// while it runs (Node.TurnCookie): what is in the cookie files then. nil:
+	// Cookie and Also.
+	Cookies func() ([]Cookie, error)
+	Hidden  bool // never a candidate, never in a barrier (erl -hidden)
 
 	// Apps are the apps of this program, made anew for each start. An app of
 	// the configuration that is not here needs a command.

@@ -39,7 +39,7 @@ func (n *Node) watchPeers(ctx context.Context, p *parts) {
 		case refused.IsZero():
 			refused = time.Now()
 		case time.Since(refused) >= refusedFor:
-			n.end(Exit{Code: ExitRefused, Reason: "refused: every node that answers has another cookie", Hint: "all nodes of a cluster need the same cookie file"})
+			n.end(Exit{Code: ExitRefused, Reason: "refused: every node that answers has another cookie", Hint: hintCookie})
 			return
 		}
 	}
@@ -49,7 +49,7 @@ func (n *Node) watchPeers(ctx context.Context, p *parts) {
 // node of this very name, with the same cookie: not a stranger in its port but
 // another life of it.
 func (n *Node) nameTaken(ctx context.Context) bool {
-	login, err := n.plan.authority.ConnOptions(cred.App, string(n.plan.self))
+	login, err := n.ring.Authority().ConnOptions(cred.App, string(n.plan.self))
 	if err != nil {
 		return false
 	}
@@ -77,7 +77,7 @@ func (n *Node) probePeers(ctx context.Context, p *parts) (accepts, refuses int) 
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, peersMax)
 			defer cancel()
-			answer := embedded.ProbePeer(ctx, n.plan.authority, peer.ClusterAddr, peer.Name)
+			answer := embedded.ProbePeer(ctx, n.ring.Authority(), peer.ClusterAddr, peer.Name)
 			mu.Lock()
 			defer mu.Unlock()
 			switch answer.Answer {

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/seed7529eb29/regent/bus"
-	"github.com/seed7529eb29/regent/bus/cred"
 	"github.com/seed7529eb29/regent/embedded"
 	"github.com/seed7529eb29/regent/kv"
 	"github.com/seed7529eb29/regent/manager/app"
@@ -40,7 +39,6 @@ type plan struct {
 	login      Access        // for it, that included
 	firstBoot  []node.Name   // without memory, all of them: a true first boot
 	digest     string
-	authority  *cred.Authority // derived when the node is run: it is slow
 }
 
 func (o *Options) plan() (plan, error) {

@@ -44,7 +44,7 @@ func (p *parts) openProcesses(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.stops = append(p.stops, conn.Close)
+	p.stops, p.messages = append(p.stops, conn.Close), conn
 	r := &router{life: proc.Life(p.id), Messenger: bus.NewMessenger(conn.NATS(), bus.Cluster(n.opts.Cluster), n.plan.self), routes: map[node.Name]*foreignRoute{}}
 	p.procs, err = proc.New(proc.Options{
 		Node: n.plan.self, Life: proc.Life(p.id), Hidden: n.opts.Hidden, Transport: r,

@@ -61,22 +61,9 @@ func (p *parts) openWarden() error {
 	if n.opts.Shared || n.opts.Warden == WardenOff {
 		return nil
 	}
-	r := reach{URLs: slices.Clone(n.plan.clientURLs), Access: n.plan.login, JetStream: n.opts.JetStream, InboxPrefix: n.opts.InboxPrefix}
-	switch {
-	case !n.plan.external:
-		r.Derived = n.opts.Cookie.Derived()
-		if !n.opts.Also.IsZero() {
-			r.Also = n.opts.Also.Derived()
-		}
-		if n.plan.voter {
-			r.URLs = append(r.URLs[1:], r.URLs[0])
-		}
-	case p.cookieKey:
-		r.NKey = n.opts.Cookie.Derived()
-	}
-	text, err := json.Marshal(r)
+	text, err := p.reach(n.cookies.own, n.cookies.also)
 	if err != nil {
-		return fmt.Errorf("warden: %w", err)
+		return err
 	}
 	p.warden, err = warden.Start(warden.Options{
 		Life:   warden.Life{Cluster: n.opts.Cluster, Node: n.plan.self, Agent: p.id, TTL: n.plan.lease.TTL, Reach: text},
@@ -88,6 +75,29 @@ func (p *parts) openWarden() error {
 	}
 	p.stops = append(p.stops, p.warden.Close)
 	return nil
+}
+
+// reach is what a warden is told of these cookies.
+func (p *parts) reach(own, also Cookie) (json.RawMessage, error) {
+	n := p.node
+	r := reach{URLs: slices.Clone(n.plan.clientURLs), Access: n.plan.login, JetStream: n.opts.JetStream, InboxPrefix: n.opts.InboxPrefix}
+	switch {
+	case !n.plan.external:
+		r.Derived = own.Derived()
+		if !also.IsZero() {
+			r.Also = also.Derived()
+		}
+		if n.plan.voter {
+			r.URLs = append(r.URLs[1:], r.URLs[0])
+		}
+	case p.cookieKey:
+		r.NKey = own.Derived()
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("warden: %w", err)
+	}
+	return text, nil
 }
 
 // cgroupName is of the directory of one life.
@@ -114,6 +124,7 @@ type certifier struct {
 	life      warden.Life
 	jetStream string // prefix of its API, "" for the usual one
 	log       *slog.Logger
+	ring      *cred.Ring // nil: servers of somebody else
 	stop      context.CancelFunc
 	open      chan *records // one, when it is there
 	sent      time.Duration // when a certificate was sent first; 0: none was
@@ -132,26 +143,28 @@ func newCertifier(l warden.Life, log *slog.Logger) (*certifier, error) {
 	if err := json.Unmarshal(l.Reach, &r); err != nil {
 		return nil, fmt.Errorf("what the agent says of the cluster: %w", err)
 	}
-	login, err := r.login(l)
-	if err != nil {
-		return nil, err
-	}
 	ctx, stop := context.WithCancel(context.Background())
 	c := &certifier{life: l, jetStream: r.JetStream, log: log, stop: stop, open: make(chan *records, 1)}
+	login, err := c.login(&r)
+	if err != nil {
+		stop()
+		return nil, err
+	}
 	go c.connect(ctx, bus.Options{URLs: r.URLs, Name: string(l.Node) + " warden", Login: login, InboxPrefix: r.InboxPrefix})
 	return c, nil
 }
 
-func (r *reach) login(l warden.Life) ([]nats.Option, error) {
+func (c *certifier) login(r *reach) ([]nats.Option, error) {
 	switch {
 	case r.Derived != "":
-		a, err := r.authority(l.Cluster)
+		a, err := r.authority(c.life.Cluster)
 		if err != nil {
 			return nil, err
 		}
-		return a.ConnOptions(cred.App, string(l.Node))
+		c.ring = cred.NewRing(a)
+		return c.ring.ConnOptions(cred.App, string(c.life.Node))
 	case r.NKey != "":
-		a, err := cred.FromDerived(r.NKey, l.Cluster)
+		a, err := cred.FromDerived(r.NKey, c.life.Cluster)
 		if err != nil {
 			return nil, err
 		}
@@ -200,6 +213,29 @@ func (c *certifier) tryConnect(ctx context.Context, o bus.Options) (*records, er
 		return nil, err
 	}
 	return &records{conn, store, kv.BindLedger(store)}, nil
+}
+
+// Renew implements warden.Certifier.
+func (c *certifier) Renew(text json.RawMessage) error {
+	var r reach
+	if err := json.Unmarshal(text, &r); err != nil {
+		return fmt.Errorf("what the agent says of the cluster: %w", err)
+	}
+	if c.ring == nil {
+		return nil
+	}
+	a, err := r.authority(c.life.Cluster)
+	if err != nil {
+		return err
+	}
+	c.ring.Turn(a)
+	select {
+	case now := <-c.open:
+		c.open <- now
+		return now.conn.NATS().ForceReconnect()
+	default: // it is being made, and asks the ring
+		return nil
+	}
 }
 
 // Close implements warden.Certifier.

@@ -77,6 +77,14 @@ func checkStrength(value string) error {
 // IsZero reports whether c is no cookie.
 func (c Cookie) IsZero() bool { return c.open == nil }
 
+// Equal reports whether both are the same secret.
+func (c Cookie) Equal(o Cookie) bool {
+	if c.IsZero() || o.IsZero() {
+		return c.IsZero() == o.IsZero()
+	}
+	return c.open().value == o.open().value
+}
+
 // Fingerprint is a short public name of the cookie: the same for every cluster
 // that uses it, useless for finding it (a guess costs as much as deriving the
 // keys). It costs a derivation, once per process.

@@ -23,6 +23,9 @@
 // for the old accounts and its own account keys sign for them. No seed of the
 // first cookie is kept for that.
 //
+// A [Ring] lets the cookie of a running process be replaced: what is made from
+// it goes by the authority of the moment of each handshake.
+//
 // Whoever has the cookie is root of its cluster. The users are different to
 // keep honest programs apart, not to keep attackers out. A [Login] is a user with
 // less: its keys are random, made by a process that has the cookie for one that

@@ -18,10 +18,14 @@ func (a *Authority) OperatorJWT() (string, error) {
 // AccountJWTs are the tokens of both accounts by public key: what a server's
 // account resolver has to know. The application account may use JetStream
 // without limit, the system account must not.
-func (a *Authority) AccountJWTs() (map[string]string, error) {
+func (a *Authority) AccountJWTs() (map[string]string, error) { return a.AccountJWTsFor(a) }
+
+// AccountJWTsFor are the accounts of a for a server that trusts the operator of
+// another cookie: the one that it was started with.
+func (a *Authority) AccountJWTsFor(operator *Authority) (map[string]string, error) {
 	tokens := map[string]string{}
 	for _, u := range []User{App, System} {
-		token, err := a.accountJWT(u)
+		token, err := a.accountJWT(u, operator)
 		if err != nil {
 			return nil, fmt.Errorf("account token: %w", err)
 		}
@@ -30,7 +34,7 @@ func (a *Authority) AccountJWTs() (map[string]string, error) {
 	return tokens, nil
 }
 
-func (a *Authority) accountJWT(u User) (string, error) {
+func (a *Authority) accountJWT(u User, operator *Authority) (string, error) {
 	claims := jwt.NewAccountClaims(a.identity.account(u))
 	claims.Name = "regent"
 	if u == System {
@@ -46,7 +50,18 @@ func (a *Authority) accountJWT(u User) (string, error) {
 			claims.SigningKeys.Add(signer)
 		}
 	}
-	return claims.Encode(a.keys().operator)
+	return claims.Encode(operator.keys().operator)
+}
+
+// Signers are the keys that users of a, and of what it accepts, are signed with.
+func (a *Authority) Signers() []string {
+	var all []string
+	for _, who := range append([]*Authority{a}, a.also...) {
+		for _, u := range []User{App, System} {
+			all = append(all, public(who.keys().accounts[u]))
+		}
+	}
+	return all
 }
 
 // republished are the subjects on which the servers tell of changes.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
@@ -23,9 +24,13 @@ type Grant struct {
 // Login is one user of the application account with a key of its own, which was
 // made for it and is nowhere else, and the means to prove it. It may be used by
 // several goroutines.
-type Login struct{ open func() *login } // a function for the reason given at Cookie
+type Login struct { // functions for the reason given at Cookie
+	open func() *login
+	put  func(*login)
+}
 
 type login struct {
+	grant Grant
 	token string
 	key   nkeys.KeyPair
 	leaf  tls.Certificate
@@ -43,6 +48,28 @@ func (a *Authority) NewLogin(g Grant) (*Login, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make key of %s: %w", g.Name, err)
 	}
+	made, err := a.login(key, g)
+	if err != nil {
+		return nil, err
+	}
+	var now atomic.Pointer[login]
+	now.Store(made)
+	return &Login{now.Load, now.Store}, nil
+}
+
+// Renew lets l get in where a does, with the key it has: token and certificate
+// are made anew, and every later handshake goes by them.
+func (l *Login) Renew(a *Authority) error {
+	made, err := a.login(l.open().key, l.open().grant)
+	if err != nil {
+		return err
+	}
+	l.put(made)
+	return nil
+}
+
+// login signs for a key.
+func (a *Authority) login(key nkeys.KeyPair, g Grant) (*login, error) {
 	claims := jwt.NewUserClaims(public(key))
 	claims.Name = g.Name
 	claims.Pub.Allow.Add(g.Publish...)
@@ -58,8 +85,7 @@ func (a *Authority) NewLogin(g Grant) (*Login, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &login{token: token, key: key, leaf: leaf, a: a}
-	return &Login{func() *login { return l }}, nil
+	return &login{grant: g, token: token, key: key, leaf: leaf, a: a}, nil
 }
 
 // Token is the user's token.
@@ -68,8 +94,28 @@ func (l *Login) Token() (string, error) { return l.open().token, nil }
 // Sign signs a server's nonce.
 func (l *Login) Sign(nonce []byte) ([]byte, error) { return l.open().key.Sign(nonce) }
 
-// TLS is the configuration of a connection.
-func (l *Login) TLS() *tls.Config { return l.open().a.TLSConfig(l.open().leaf) }
+// TLS is the configuration of a connection, and of all that follow it: it goes
+// by what Renew has made last.
+func (l *Login) TLS() *tls.Config {
+	return clientConfig(func() (*Authority, *tls.Certificate, error) {
+		now := l.open()
+		return now.a, &now.leaf, nil
+	}, nil)
+}
+
+// Rewrite replaces what Write has written into dir, a file at a time.
+func (l *Login) Rewrite(dir string) error {
+	files, err := l.files()
+	if err != nil {
+		return fmt.Errorf("write credentials to %s: %w", dir, err)
+	}
+	for _, f := range files {
+		if err := writeSecret(filepath.Join(dir, f.name), f.data); err != nil {
+			return fmt.Errorf("write credentials to %s: %s: %w", dir, f.name, err)
+		}
+	}
+	return nil
+}
 
 // Write writes the files creds, ca, cert and key with mode 0600 into dir, which
 // must exist and have none of them. They last as long as a process does, so
@@ -88,22 +134,23 @@ func (l *Login) Write(dir string) error {
 }
 
 func (l *Login) files() ([]file, error) {
-	seed, err := l.open().key.Seed()
+	now := l.open()
+	seed, err := now.key.Seed()
 	if err != nil {
 		return nil, fmt.Errorf("user seed: %w", err)
 	}
-	creds, err := jwt.FormatUserConfig(l.open().token, seed)
+	creds, err := jwt.FormatUserConfig(now.token, seed)
 	if err != nil {
 		return nil, err
 	}
-	key, err := x509.MarshalPKCS8PrivateKey(l.open().leaf.PrivateKey)
+	key, err := x509.MarshalPKCS8PrivateKey(now.leaf.PrivateKey)
 	if err != nil {
 		return nil, fmt.Errorf("encode key: %w", err)
 	}
 	return []file{
 		{FileCreds, creds},
-		{FileCA, l.open().a.CA()},
-		{FileCert, pemBlock("CERTIFICATE", l.open().leaf.Certificate[0])},
+		{FileCA, now.a.CA()},
+		{FileCert, pemBlock("CERTIFICATE", now.leaf.Certificate[0])},
 		{FileKey, pemBlock("PRIVATE KEY", key)},
 	}, nil
 }

@@ -75,7 +75,11 @@ func TestLoginIsNoServer(t *testing.T) {
 	if _, cerr, serr := handshake(t, login, a.TLSConfig(leaf)); cerr != nil || serr != nil {
 		t.Errorf("as a client: %v, %v", cerr, serr)
 	}
-	cert := login.Certificates[0].Leaf
+	shown, err := login.GetClientCertificate(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := shown.Leaf
 	as := func(usage x509.ExtKeyUsage) error {
 		_, err := cert.Verify(x509.VerifyOptions{Roots: a.pool, CurrentTime: judgedAt, KeyUsages: []x509.ExtKeyUsage{usage}})
 		return err

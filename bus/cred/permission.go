@@ -20,7 +20,8 @@ type Role int
 const (
 	NodeRole   Role = iota // a node and its warden
 	ClientRole             // the command line: look, start, stop, move
-	KeeperRole             // likewise, with backup, restore and all of doctor
+	TalkRole               // likewise, with the commands that exchange messages
+	KeeperRole             // as ClientRole, with backup, restore and all of doctor
 	LookRole               // the command line, and the nats CLI as docs/nats-cli.md shows it
 )
 
@@ -56,6 +57,9 @@ func Least(role Role, cluster, apiPrefix, inbox string) Permissions {
 		Subscribe: []string{inbox + ".>", subjects + ".event.>"},
 	}
 	switch role {
+	case TalkRole:
+		// Such a command is a node for as long as it runs, with a name of its own.
+		p.Publish, p.Subscribe = append(p.Publish, subjects+".node.>"), append(p.Subscribe, subjects+".node.>")
 	case KeeperRole:
 		p.Publish = append(p.Publish, put)
 	case LookRole:

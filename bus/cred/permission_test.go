@@ -21,7 +21,7 @@ func TestPermissionsAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(page)
-	for name, role := range map[string]cred.Role{"node": cred.NodeRole, "client": cred.ClientRole, "keeper": cred.KeeperRole, "look": cred.LookRole} {
+	for name, role := range map[string]cred.Role{"node": cred.NodeRole, "client": cred.ClientRole, "talk": cred.TalkRole, "keeper": cred.KeeperRole, "look": cred.LookRole} {
 		begin, end := "<!-- permissions: "+name+" -->\n```\n", "```\n<!-- end: "+name+" -->"
 		before, rest, ok := strings.Cut(text, begin)
 		have, after, ok2 := strings.Cut(rest, end)

@@ -26,6 +26,7 @@ const (
 	VerbPermit   = "permit"
 	VerbLoad     = "load"
 	VerbConfig   = "config"
+	VerbCookie   = "cookie"
 
 	// Of net_kernel: which other nodes the node asked exchanges messages with.
 	VerbAllow      = "allow"
@@ -84,6 +85,36 @@ type ConfigRequest struct {
 type ConfigReply struct {
 	Nodes   []node.Name `json:"nodes"`
 	Changed []string    `json:"changed"`
+}
+
+// CookieRequest lets the node asked go by other cookies, one step from those of
+// now; they are named by their fingerprints, and are never sent. Without a field
+// it only tells.
+type CookieRequest struct {
+	Use  string `json:"use,omitempty"`  // the one that it shows
+	Also string `json:"also,omitempty"` // the one that it accepts too
+}
+
+// CookieReply says by which cookies the node goes now.
+type CookieReply struct {
+	Use  string `json:"use"`
+	Also string `json:"also"` // "": none
+}
+
+// Validate checks the fingerprints in the request.
+func (r *CookieRequest) Validate() error {
+	if r.Use == "" && r.Also != "" {
+		return errors.New(`field "use" is missing`)
+	}
+	if r.Use != "" && r.Use == r.Also {
+		return errors.New(`fields "use" and "also" are the same`)
+	}
+	for _, fp := range []string{r.Use, r.Also} {
+		if fp != "" && (len(fp) != 16 || strings.Trim(fp, "0123456789abcdef") != "") {
+			return fmt.Errorf("%q is no fingerprint: expected 16 hexadecimal digits in lower case", fp)
+		}
+	}
+	return nil
 }
 
 // NodeRequest is net_kernel:allow/1, connect_node/1 or disconnect_node/1 on the
@@ -190,6 +221,7 @@ func Verbs() []Verb {
 		NewVerb[PermitRequest](VerbPermit),
 		NewVerb[LoadRequest](VerbLoad),
 		NewVerb[ConfigRequest](VerbConfig),
+		NewVerb[CookieRequest](VerbCookie),
 		NewVerb[NodeRequest](VerbAllow),
 		NewVerb[NodeRequest](VerbConnect),
 		NewVerb[NodeRequest](VerbDisconnect),

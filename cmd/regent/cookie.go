@@ -20,7 +20,7 @@ derived from it, the same on every machine.`,
   regent cookie show
   regent cookie creds --context regent`,
 	})
-	cmd.AddCommand(newCookieInit(), newCookieShow(), newCookieCreds())
+	cmd.AddCommand(newCookieInit(), newCookieShow(), newCookieRotate(), newCookieCreds())
 	return cmd
 }
 

@@ -77,6 +77,39 @@ func (s CookieSource) LoadExisting() (cred.Cookie, error) {
 	return s.Load()
 }
 
+// nextSuffix is added to the name of the cookie file for the cookie that will
+// take its place.
+const nextSuffix = ".next"
+
+// nextFile is where that cookie is; "" where no file has the present one.
+func (s CookieSource) nextFile() (string, error) {
+	path, err := s.path()
+	if err != nil || path == "" {
+		return "", err
+	}
+	return path + nextSuffix, nil
+}
+
+// next is where that cookie comes from, if there is one.
+func (s CookieSource) next() (CookieSource, bool) {
+	path, err := s.nextFile()
+	if err != nil || path == "" {
+		return CookieSource{}, false
+	}
+	_, err = os.Stat(path)
+	return CookieSource{File: path, Insecure: s.Insecure}, err == nil
+}
+
+// existing is the authority of a cookie that must be there.
+func (s CookieSource) existing(cluster string) (*cred.Authority, error) {
+	cookie, err := s.LoadExisting()
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.Authority(cookie, cluster)
+	return a, cookieError(err)
+}
+
 // Authority derives the credentials of cluster. The slow part is kept beside
 // the cookie file, so that the next command starts quickly.
 func (s CookieSource) Authority(c cred.Cookie, cluster string) (*cred.Authority, error) {

@@ -40,7 +40,9 @@ func newDoctor() *cobra.Command {
 		Long: `Looks at the cookie, the clock, what ends a dead node's apps, the data
 directory; with --config at the configuration, the lease and the ports; and at
 the cluster, if there is one: quorum, the bucket's settings, whether a write is
-acknowledged.
+acknowledged. On an external NATS it asks for each right on the list of
+docs/deploy.md: those of a node with --sname or --name, else those of the command
+line; nothing is done with them.
 
 It ends with 0 if nothing failed, else with 1. Warnings are not failures.`,
 		Example: `  regent doctor
@@ -79,6 +81,9 @@ func (f *doctorFlags) run(cmd *cobra.Command) error {
 	}
 	checks = append(checks, f.configuration(ctx, self, hosts, seen.external)...)
 	checks = append(checks, seen.checks...)
+	if seen.external && seen.reached {
+		checks = append(checks, f.permissions(ctx, self))
+	}
 	report := doctor.NewReport(checks)
 	if f.json {
 		err = printJSON(cmd.OutOrStdout(), report)
@@ -196,6 +201,7 @@ func resolved(host string) (string, error) {
 // seen is what can be seen of a cluster from here.
 type seen struct {
 	checks   []doctor.Check
+	reached  bool
 	external bool          // its servers are somebody else's, as far as is known
 	ahead    time.Duration // of the server's wall clock, if clock
 	clock    bool
@@ -212,7 +218,7 @@ func (f *doctorFlags) lookAtCluster(ctx context.Context) seen {
 	bind, cancel := context.WithTimeout(ctx, reachMax)
 	defer cancel()
 	s, bindErr := kv.Bind(bind, c.nc, kv.Options{Cluster: string(c.link.cluster), APIPrefix: c.apiPrefix, Node: clientName, WaitFor: reachMax})
-	got := seen{checks: []doctor.Check{doctor.Server(c.nc.ConnectedServerName(), c.nc.ConnectedServerVersion())}}
+	got := seen{reached: true, checks: []doctor.Check{doctor.Server(c.nc.ConnectedServerName(), c.nc.ConnectedServerVersion())}}
 	if bindErr == nil {
 		if now, err := s.ServerTime(bind); err == nil {
 			got.ahead, got.clock = time.Since(now), true
@@ -229,6 +235,23 @@ func (f *doctorFlags) lookAtCluster(ctx context.Context) seen {
 	}
 	got.checks = append(got.checks, doctor.Bucket(bind, s, bindErr)...)
 	return got
+}
+
+// permissions asks an external NATS for the rights that these credentials should
+// have: those of a node where one was named, else those of the command line.
+func (f *doctorFlags) permissions(ctx context.Context, self node.Name) doctor.Check {
+	c, err := f.open(ctx, io.Discard)
+	if err != nil {
+		return doctor.Check{Name: "permissions", Result: doctor.Failed, Detail: err.Error()}
+	}
+	role := cred.ClientRole
+	if self != "" {
+		role = cred.NodeRole
+	}
+	need := cred.Least(role, string(c.link.cluster), c.apiPrefix, c.nc.Opts.InboxPrefix)
+	ctx, cancel := context.WithTimeout(ctx, reachMax)
+	defer cancel()
+	return doctor.Permissions(ctx, c.nc, self, c.link.cluster, need, c.close)
 }
 
 // unreachable: nothing on this machine is no failure where nothing was named.

@@ -45,7 +45,7 @@ func (f *nodeFlags) bind(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.start, "start", nil, "start `APP[:TYPE]` as soon as the node is up; repeatable")
 	fs.StringVar(&f.cluster, "cluster", defaultCluster, "`NAME` of the cluster")
 	fs.StringVar(&f.cookieFile, "cookie-file", "", "cookie `FILE` (default $REGENT_COOKIE_FILE, else ~/.regent.cookie)")
-	fs.StringVar(&f.alsoFile, "also-cookie-file", "", "`FILE` with a cookie that is accepted too, while one is replaced by the other")
+	fs.StringVar(&f.alsoFile, "also-cookie-file", "", "`FILE` with a cookie that is accepted too, while one is replaced by the other (default: the cookie file with .next added, if there is one)")
 	fs.BoolVar(&f.insecureCookie, "insecure-cookie", false, "accept a cookie that is easy to guess")
 	fs.BoolVar(&f.hidden, "hidden", false, "be a hidden node: in no list of nodes, and in no distributed app")
 	fs.StringVar(&f.data, "data", "", "data `DIR` (default $XDG_STATE_HOME/regent/NODE)")

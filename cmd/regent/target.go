@@ -48,6 +48,8 @@ const reachMax = 10 * time.Second
 type link struct {
 	nc        *nats.Conn
 	close     func()
+	conn      *bus.Conn  // nil: by a context of the nats CLI
+	ring      *cred.Ring // of the cookie; nil: something else let us in
 	cluster   bus.Cluster
 	apiPrefix string          // of JetStream; "" for the usual one
 	local     []nodefile.File // nodes of the cluster on this machine
@@ -113,12 +115,12 @@ func (t *target) dialServers(ctx context.Context, l *link, urls []string, named 
 	if given.Shows() {
 		c, err = t.dialWith(ctx, urls, given)
 	} else {
-		c, err = t.dialCookie(ctx, urls, given, named, warn)
+		c, err = t.dialCookie(ctx, l, urls, given, named, warn)
 	}
 	if err != nil {
 		return dialError(err)
 	}
-	l.nc, l.close = c.NATS(), c.Close
+	l.nc, l.close, l.conn = c.NATS(), c.Close, c
 	return nil
 }
 
@@ -157,8 +159,8 @@ func (t *target) dialWith(ctx context.Context, urls []string, login cred.Access,
 // dialCookie shows what follows from the cookie: to the nodes' servers, which
 // have its certificates, credentials; to others, which have no TLS or that of
 // --tlsca, its key; and to those that want no key, nothing.
-func (t *target) dialCookie(ctx context.Context, urls []string, given cred.Access, named bool, warn io.Writer) (*bus.Conn, error) {
-	a, err := t.authority()
+func (t *target) dialCookie(ctx context.Context, l *link, urls []string, given cred.Access, named bool, warn io.Writer) (*bus.Conn, error) {
+	a, next, err := t.authorities()
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && named:
 		fmt.Fprintln(warn, "regent: warning: no cookie and no --creds: connecting without credentials")
@@ -167,11 +169,7 @@ func (t *target) dialCookie(ctx context.Context, urls []string, given cred.Acces
 		return nil, err
 	}
 	if given == (cred.Access{}) {
-		login, err := a.ConnOptions(cred.App, clientName)
-		if err != nil {
-			return nil, failed("credentials", err)
-		}
-		c, err := bus.Dial(ctx, bus.Options{URLs: urls, Name: clientName, Login: login})
+		c, err := l.dialNodes(ctx, urls, a, next)
 		if !errors.Is(err, nats.ErrSecureConnWanted) {
 			return c, err
 		}
@@ -187,14 +185,46 @@ func (t *target) dialCookie(ctx context.Context, urls []string, given cred.Acces
 	return c, nil
 }
 
-func (t *target) authority() (*cred.Authority, error) {
-	s := CookieSource{File: t.cookieFile, Insecure: true} // its nodes decide what is too weak
-	cookie, err := s.LoadExisting()
-	if err != nil {
-		return nil, err
+// dialNodes shows nodes' servers the cookie. While it is being replaced by next
+// both are accepted, and next is shown where the cookie is refused.
+func (l *link) dialNodes(ctx context.Context, urls []string, a, next *cred.Authority) (*bus.Conn, error) {
+	ways := []*cred.Authority{a}
+	if next != nil {
+		ways = []*cred.Authority{a.Accepting(next), next.Accepting(a)}
 	}
-	a, err := s.Authority(cookie, t.cluster)
-	return a, cookieError(err)
+	ring := cred.NewRing(ways[0])
+	login, err := ring.ConnOptions(cred.App, clientName)
+	if err != nil {
+		return nil, failed("credentials", err)
+	}
+	var c *bus.Conn
+	for _, way := range ways {
+		ring.Turn(way)
+		if c, err = bus.Dial(ctx, bus.Options{URLs: urls, Name: clientName, Login: login}); !errors.Is(err, bus.ErrRefused) || errors.Is(err, nats.ErrSecureConnWanted) {
+			break
+		}
+	}
+	l.ring = ring
+	return c, err
+}
+
+// authorities are that of the cookie and that of the one which will take its
+// place, nil if there is none.
+func (t *target) authorities() (a, next *cred.Authority, err error) {
+	s := CookieSource{File: t.cookieFile, Insecure: true} // its nodes decide what is too weak
+	if a, err = s.existing(t.cluster); err != nil {
+		return nil, nil, err
+	}
+	s, ok := s.next()
+	if !ok {
+		return a, nil, nil
+	}
+	// Its keys are not saved beside it: the file will have another name soon.
+	cookie, err := s.LoadExisting()
+	if err == nil {
+		next, err = cred.Derive(cookie, t.cluster)
+	}
+	return a, next, err
 }
 
 func dialError(err error) error {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"sync"
@@ -25,11 +27,13 @@ func runNode(ctx context.Context, o NodeOptions) error {
 	if err != nil {
 		return err
 	}
-	var also cred.Cookie
-	if o.AlsoCookie != "" {
-		if also, err = (CookieSource{File: o.AlsoCookie, Insecure: o.Cookie.Insecure}).LoadExisting(); err != nil {
-			return err
-		}
+	more, err := o.moreCookies()
+	if err != nil {
+		return err
+	}
+	also, err := more.load()
+	if err != nil {
+		return err
 	}
 	log := o.Logger()
 	for _, w := range cfg.Warnings {
@@ -37,7 +41,7 @@ func runNode(ctx context.Context, o NodeOptions) error {
 	}
 	unsetSecrets()
 	node, err := manager.New(manager.Options{
-		Name: string(o.Name), Cluster: string(o.Cluster), Config: cfg, Cookie: cookie, Also: also, Hidden: o.Hidden,
+		Name: string(o.Name), Cluster: string(o.Cluster), Config: cfg, Cookie: cookie, Also: also, Cookies: more.cookies, Hidden: o.Hidden,
 		Server: o.External.url, Access: o.External.login, JetStream: o.External.apiPrefix, InboxPrefix: o.External.inbox, Warden: o.Warden,
 		HTTP: o.HTTP, DataDir: o.DataDir, Listen: o.Listen, ClusterListen: o.ClusterListen, NewCluster: o.NewCluster,
 		Start: startRequests(o.Start), Version: thisVersion().Version, Logger: log, Output: outputTo(o.Stdout),
@@ -55,6 +59,58 @@ func runNode(ctx context.Context, o NodeOptions) error {
 		return nil
 	}
 	return &ExitError{Code: exit.Code, What: "node " + string(o.Name), Err: fmt.Errorf("%s", exit.Reason), Hint: exit.Hint}
+}
+
+// moreCookies is where cookies of a running node come from.
+type moreCookies struct {
+	own  CookieSource // a file, or given once and for all
+	also CookieSource // a file; without one: none
+	must bool         // it was named, and must be there
+}
+
+func (o *NodeOptions) moreCookies() (m moreCookies, err error) {
+	path, err := o.Cookie.path()
+	if err != nil {
+		return m, cookieError(err)
+	}
+	m.own, m.also.Insecure = o.Cookie, o.Cookie.Insecure
+	m.own.File = path // the environment is forgotten
+	if m.must = o.AlsoCookie != ""; m.must {
+		m.also.File = o.AlsoCookie
+	} else if m.also.File, err = o.Cookie.nextFile(); err != nil {
+		return m, cookieError(err)
+	}
+	return m, nil
+}
+
+// load is the second cookie; none is an error only if it was named.
+func (m moreCookies) load() (cred.Cookie, error) {
+	if m.also.File == "" {
+		return cred.Cookie{}, nil
+	}
+	c, err := m.also.LoadExisting()
+	if errors.Is(err, fs.ErrNotExist) && !m.must {
+		return cred.Cookie{}, nil
+	}
+	return c, err
+}
+
+// cookies are those in the files now.
+func (m moreCookies) cookies() (all []cred.Cookie, err error) {
+	for _, s := range []CookieSource{m.own, m.also} {
+		if s.File == "" {
+			continue
+		}
+		c, err := s.LoadExisting()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, nil
 }
 
 // unsetSecrets keeps the cookie from whatever this process starts.

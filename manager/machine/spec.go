@@ -111,14 +111,32 @@ func (m *Machine) decideSpec() {
 	switch {
 	case s.rev > s.cell.Rev: // damaged or deleted
 		m.repairSpec()
+	case rec != nil && s.movesVoters(m, rec):
+		m.decideOwnSpec(rec)
 	case rec != nil && rec.Digest != m.cfg.Digest && rec.Applied && !s.joined && !m.cfg.Hidden:
 		m.exit(exitDigest, "the specification differs from the one applied by "+string(rec.Node), digestHint)
 	case rec != nil && (rec.Digest == m.cfg.Digest || rec.Applied):
 		m.adopt(rec)
 		m.decideChange()
-	case m.session.valid(m.now) && m.life == lifeUp:
+	default:
 		m.decideOwnSpec(rec)
 	}
+}
+
+// movesVoters: the cluster's specification was applied, and this node's files
+// say the same but for the voters. What was applied binds those who come later,
+// voters only as long as a node is there that goes by them: for others all nodes
+// are restarted.
+func (s *spec) movesVoters(m *Machine, rec *policy.SpecRecord) bool {
+	return rec.Applied && rec.Digest != m.cfg.Digest && s.adopted == 0 && !m.cfg.Hidden &&
+		!slices.Equal(rec.Voters, s.current.Voters) && sameSpecs(rec.Specs, s.current.Specs)
+}
+
+func sameSpecs(a, b []policy.Spec) bool {
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(s policy.Spec) bool {
+		other := policy.FindSpec(b, s.App)
+		return other == nil || other.Canonical() != s.Canonical()
+	})
 }
 
 const digestHint = "compare the files with: regent config check FILE...; while nodes run, regent config apply FILE... makes one the cluster's"
@@ -126,6 +144,9 @@ const digestHint = "compare the files with: regent config check FILE...; while n
 // decideOwnSpec writes this node's specification where there is none, or one
 // that no live node goes by any more.
 func (m *Machine) decideOwnSpec(rec *policy.SpecRecord) {
+	if !m.session.valid(m.now) || m.life != lifeUp {
+		return
+	}
 	if rec != nil {
 		stands, unheard := m.specStands(rec)
 		if stands {
@@ -140,6 +161,9 @@ func (m *Machine) decideOwnSpec(rec *policy.SpecRecord) {
 
 func (m *Machine) writeOwnSpec() {
 	own := m.spec.current
+	if rec := m.spec.record(); rec != nil && m.spec.movesVoters(m, rec) {
+		own.Applied, own.Loaded = true, rec.Loaded
+	}
 	own.Node, own.Session = m.cfg.Self, m.session.id
 	m.put(&m.spec.shared, OpSpec, policy.Cell{Key: policy.ConfigKey(), Config: &own})
 }

@@ -1,6 +1,7 @@
 package warden
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -170,6 +171,18 @@ func (c *Client) Arm(doom time.Duration) {
 		c.doom, c.stale = doom, true
 		c.nudge()
 	}
+}
+
+// Renew lets the warden of now, and every later one, reach the cluster by other
+// credentials. It does not wait for it.
+func (c *Client) Renew(reach json.RawMessage) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.opts.Life.Reach = reach
+	c.sendLocked(message{frame: frame{Reach: reach}})
 }
 
 // closeMax is for a warden that has nothing to do but to end.

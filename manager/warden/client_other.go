@@ -3,6 +3,7 @@
 package warden
 
 import (
+	"encoding/json"
 	"os"
 	"time"
 
@@ -32,6 +33,9 @@ func (c *Client) Open() *os.File { return nil }
 
 // Arm does nothing.
 func (c *Client) Arm(time.Duration) {}
+
+// Renew does nothing.
+func (c *Client) Renew(json.RawMessage) {}
 
 // Close does nothing.
 func (c *Client) Close() {}

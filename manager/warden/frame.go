@@ -31,6 +31,9 @@ type frame struct {
 	Seq  uint64 `json:"seq,omitempty"` // the agent's are numbered, and acknowledged
 	Ack  uint64 `json:"ack,omitempty"` // by the warden: all up to this one are known
 	Life *Life  `json:"life,omitempty"`
+	// Reach takes the place of that in Life: the credentials have changed.
+	Reach json.RawMessage `json:"reach,omitempty"`
+
 	Add  *group `json:"add,omitempty"`
 	Gone *group `json:"gone,omitempty"`
 	Arm  *arm   `json:"arm,omitempty"`
@@ -100,7 +103,7 @@ func decode(line []byte) (frame, error) {
 
 func (f frame) check() error {
 	parts := 0
-	for _, there := range []bool{f.Ack > 0, f.Life != nil, f.Add != nil, f.Gone != nil, f.Arm != nil, f.All, f.Bye} {
+	for _, there := range []bool{f.Ack > 0, f.Life != nil, f.Reach != nil, f.Add != nil, f.Gone != nil, f.Arm != nil, f.All, f.Bye} {
 		if there {
 			parts++
 		}

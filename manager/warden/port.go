@@ -2,6 +2,7 @@ package warden
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 )
@@ -13,6 +14,9 @@ type Certifier interface {
 	// either way there is nothing left to say. The caller has confirmed that
 	// the agent and all its groups are gone. Errors are those of ctx.
 	Certify(ctx context.Context) error
+	// Renew takes what Life.Reach would be now: the credentials have changed. It
+	// is not called once Certify is.
+	Renew(reach json.RawMessage) error
 	// Close gives the connection back.
 	Close()
 }

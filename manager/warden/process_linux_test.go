@@ -3,6 +3,7 @@ package warden
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -36,7 +37,8 @@ type fileCertifier string
 func (f fileCertifier) Certify(context.Context) error {
 	return os.WriteFile(string(f), []byte("dead"), 0o600)
 }
-func (f fileCertifier) Close() {}
+func (f fileCertifier) Renew(json.RawMessage) error { return nil }
+func (f fileCertifier) Close()                      {}
 
 // actAgent is an agent with one group, a shell with a child. Commands come on
 // its input, a line each.

@@ -3,6 +3,7 @@ package warden
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -100,6 +101,8 @@ func (w *watch) take(f frame) {
 	switch {
 	case f.Life != nil:
 		w.meet(*f.Life)
+	case f.Reach != nil:
+		w.renew(f.Reach)
 	case f.Add != nil:
 		w.vigil.Add(*f.Add)
 	case f.Gone != nil:
@@ -122,6 +125,17 @@ func (w *watch) meet(l Life) {
 		return
 	}
 	w.cert = cert
+}
+
+// renew goes by other credentials. Without them the old ones are kept: they may
+// still do.
+func (w *watch) renew(reach json.RawMessage) {
+	if w.cert == nil {
+		return
+	}
+	if err := w.cert.Renew(reach); err != nil {
+		w.log.Error("credentials", "err", err)
+	}
 }
 
 func (w *watch) arm(a arm) {

@@ -206,6 +206,9 @@ var graph = map[string][]may{
 	},
 	"cmd/regent/doctor": {
 		{"kv", "looks at the bucket"},
+		{natsGo, "tries each right on a connection"},
+		{"bus", "the kinds of subjects"},
+		{"bus/cred", "which rights are needed"},
 		{"manager/machine", "states of the status document"},
 		{"manager/status", "what nodes say of themselves"},
 		{"manager/warden", "whether it can put apps in cgroups"},

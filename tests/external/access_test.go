@@ -37,6 +37,7 @@ func TestOperatorMode(t *testing.T) {
 	w := newWorld(t, "", three...)
 	node := w.write("node.creds", string(newCreds(t, op.account, least(cred.NodeRole, w.cluster))))
 	client := w.write("client.creds", string(newCreds(t, op.account, least(cred.ClientRole, w.cluster))))
+	talker := w.write("talker.creds", string(newCreds(t, op.account, least(cred.TalkRole, w.cluster))))
 	keeper := w.write("keeper.creds", string(newCreds(t, op.account, least(cred.KeeperRole, w.cluster))))
 	full := w.write("full.creds", string(op.creds))
 	r := newRunWith(t, w, connect(t, urls(servers), nats.UserCredentials(full)),
@@ -47,6 +48,7 @@ func TestOperatorMode(t *testing.T) {
 		t.Errorf("no failover in the history:\n%s", out)
 	}
 	r.command("verify")
+	r.talks("--server", urls(servers), "--creds", talker)
 	r.command("takeover", app, "--to", "node3@lxw")
 	file := w.path("backup.json")
 	if _, errOut, code := w.run(append([]string{"backup", file}, r.client...)...); code != 4 || !strings.Contains(errOut, "hint: ") {
@@ -54,6 +56,9 @@ func TestOperatorMode(t *testing.T) {
 	}
 	if out := r.command("doctor"); !strings.Contains(out, "skipped  write: this user may not write") {
 		t.Errorf("doctor with the rights of a client:\n%s", out)
+	}
+	if out := w.must("doctor", "--server", urls(servers), "--creds", node, "--sname", "node1@lxw"); !strings.Contains(out, "ok       permissions: all that a node needs: 8 to publish, 11 to subscribe\n") {
+		t.Errorf("doctor with the rights of a node:\n%s", out)
 	}
 	w.must("backup", file, "--server", urls(servers), "--creds", keeper)
 	if out := w.must("restore", file, "--server", urls(servers), "--creds", keeper); !strings.Contains(out, "app.myapp") || !strings.Contains(out, "kept: ") {
@@ -78,6 +83,27 @@ func TestOperatorMode(t *testing.T) {
 			if strings.Contains(line, "Violation") && !strings.Contains(line, `"$KV.regent_default.probe"`) {
 				t.Errorf("%s: %s", s.name, line)
 			}
+		}
+	}
+}
+
+// talks exchanges messages with node2, by each command that does.
+func (r *run3) talks(login ...string) {
+	r.t.Helper()
+	for _, c := range []struct {
+		in, want string
+		args     []string
+	}{
+		{"", "pong node2@lxw ", []string{"ping", "node2@lxw"}},
+		{"", `"name":"myapp"`, []string{"rpc", "node2@lxw", "apps"}},
+		{"", "<node2@lxw/", []string{"spawn", "node2@lxw", "echo", "hello"}},
+		{"", "", []string{"send", "node2@lxw/inbox", "hello"}},
+		{"", `"hello"`, []string{"rpc", "node2@lxw", "inbox"}},
+		{"node\nsend inbox again\nexit\n", `"node2@lxw"`, []string{"remsh", "node2@lxw"}},
+	} {
+		out, errOut, code := r.w.runWith(c.in, append(c.args, login...)...)
+		if code != 0 || errOut != "" || !strings.Contains(out, c.want) {
+			r.t.Errorf("%s ended with %d, without %q:\n%s%s", strings.Join(c.args, " "), code, c.want, out, errOut)
 		}
 	}
 }

@@ -100,7 +100,7 @@ func (a *api) expect(verb, body string, code int) {
 	switch {
 	case got != 0:
 		a.check("error.reply", reply.Data)
-	case verb == "status", verb == "config":
+	case verb == "status", verb == "config", verb == "cookie":
 		a.check(verb+".reply", reply.Data)
 	default:
 		a.check("done.reply", reply.Data)
@@ -135,6 +135,8 @@ func TestAPI(t *testing.T) {
 	a.expect("load", `{"app":"myapp"}`, 0)
 	a.expect("load", `{"app":"nosuchapp"}`, 404)
 	a.expect("config", `{"apps":[{"app":"myapp","timeout_ms":null,"nodes":[["node1@lxw","node2@lxw"]]}]}`, 0)
+	a.expect("cookie", `{}`, 0)
+	a.expect("cookie", `{"use":"0123456789abcdef"}`, 409) // an external NATS is shown it at a start
 	a.expect("status", `{}`, 0)
 	for verb, bodies := range map[string][]string{
 		"start":    {``, `{}`, `nonsense`, `[]`, `"myapp"`, `null`, `{"app":7}`, `{"app":"my app"}`, `{"app":"myapp","typ":"x"}`, `{"app":"myapp","type":"eternal"}`, `{"app":"myapp"} {}`, `{"app":"myapp"`},
@@ -143,6 +145,7 @@ func TestAPI(t *testing.T) {
 		"permit":   {`{"app":"myapp"}`, `{"permitted":true}`, `{"app":"myapp","permitted":"no"}`},
 		"load":     {`{}`, `{"app":"myapp","timeout_ms":-1}`, `{"app":"myapp","nodes":["node1@lxw"]}`},
 		"config":   {`{}`, `{"apps":[]}`, `{"apps":[{"app":"myapp","timeout_ms":0,"nodes":[["node1@lxw"]],"takeover":"always"}]}`},
+		"cookie":   {`{"also":"0123456789abcdef"}`, `{"use":"secret"}`, `{"use":7}`, `{"cookie":"x"}`},
 		"status":   {`{"verbose":true}`},
 	} {
 		for _, body := range bodies {

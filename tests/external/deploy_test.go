@@ -122,11 +122,43 @@ func TestDeployMachines(t *testing.T) {
 	}
 	b.waits(t, "running  node1@a", "quorum ok")
 	on(b).run("regent status")
+	rotates(machines)
 	on(a).typed("ip link set eth0 down")
 	a.ip(t, "link", "set", "eth0", "down")
 	b.waits(t, "running  node2@b", "node1@a  down", "quorum ok")
 	on(b).run("regent status")
 	tr.check("machines")
+}
+
+// rotates produces the transcript of another cookie for machines whose nodes run.
+func rotates(machines []*computer) {
+	a := machines[0]
+	tr := newTranscript(a.w.t, a.w, "regent ", regentPath+" ", "~/.regent.cookie", a.w.path(".regent.cookie"))
+	tr.at = a
+	tr.run("regent cookie init --cookie-file ~/.regent.cookie.next")
+	next, err := os.ReadFile(a.w.path(".regent.cookie.next"))
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	for _, m := range machines[1:] {
+		tr.at = m
+		tr.typed("scp a:.regent.cookie.next ~/.regent.cookie.next")
+		if err := os.WriteFile(m.w.path(".regent.cookie.next"), next, 0o400); err != nil {
+			tr.t.Fatal(err)
+		}
+	}
+	tr.at = a
+	tr.run("regent cookie rotate")
+	for _, m := range machines {
+		tr.at = m
+		tr.typed("mv ~/.regent.cookie.next ~/.regent.cookie")
+		if err := os.Rename(m.w.path(".regent.cookie.next"), m.w.path(".regent.cookie")); err != nil {
+			tr.t.Fatal(err)
+		}
+	}
+	tr.at = machines[1]
+	tr.run("regent apps")
+	tr.check("rotation")
 }
 
 // newMachines makes namespaces with the addresses 10.0.0.1 and on.

@@ -7,7 +7,9 @@ import (
 	"context"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -89,6 +91,7 @@ func (c *cli) everything() {
 	c.shows([]string{"sub", "--stream", "regent_default_events", "--last-per-subject", "--wait", "2s", "regent.default.event.*.myapp"}, `"type":"app_started","app":"myapp"`)
 	c.views()
 	c.shows([]string{"sub", "regent.default.hb.>", "--count", "1"}, `\{"v":1,"node":"node1@lxw",`)
+	c.messages()
 	c.shows([]string{"micro", "ls"}, `regent .* distributed applications: node node1@lxw`)
 	c.shows([]string{"micro", "info", "regent"}, `node: node1@lxw`, `regent\.(default|beside)\.api\.node1=40lxw\.status`)
 	c.shows([]string{"micro", "stats", "regent"}, `(?i)status`)
@@ -96,6 +99,47 @@ func (c *cli) everything() {
 	c.shows([]string{"req", "regent.default.api.node1=40lxw.status", "", "--raw"}, `"schema":1,"cluster":"default","node":"node1@lxw"`, `"mode":"external"`)
 	c.shows([]string{"req", "regent.default.api.node1=40lxw.start", `{"app":"myapp"}`}, `"code":409,"error":"already started: myapp"`)
 	c.shows([]string{"req", "regent.default.api.node1=40lxw.start", `not json`}, `"code":400,`)
+}
+
+// messages: what a command sends to a process, as it passes.
+func (c *cli) messages() {
+	c.t.Helper()
+	want := []*regexp.Regexp{
+		regexp.MustCompile(`Received on "regent\.\w+\.node\.node1=40lxw\.msg"`),
+		regexp.MustCompile(`Received on "regent\.\w+\.node\.cli-[0-9a-f]{8}=40lxw\.msg"`),
+		regexp.MustCompile(`"hello there"`),
+	}
+	var sending sync.WaitGroup
+	defer sending.Wait()
+	ctx, cancel := context.WithTimeout(c.t.Context(), 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, c.nats, "--context", c.context, "sub", "regent."+c.cluster+".node.>")
+	cmd.Dir, cmd.Env = c.dir, c.environ()
+	out, err := cmd.StdoutPipe()
+	cmd.Stderr = cmd.Stdout
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer func() { _, _ = cmd.Process.Kill(), cmd.Wait() }()
+	lines, seen := bufio.NewScanner(out), ""
+	for sent := false; lines.Scan(); {
+		seen += lines.Text() + "\n"
+		if !sent && strings.Contains(seen, "Subscribing on") {
+			sent = true
+			sending.Go(func() { // again, since the line comes a moment before it listens
+				for ctx.Err() == nil {
+					c.run("send", "node1@lxw/inbox", "hello there", "--server", c.url)
+				}
+			})
+		}
+		if !slices.ContainsFunc(want, func(p *regexp.Regexp) bool { return !p.MatchString(seen) }) {
+			return
+		}
+	}
+	c.t.Errorf("nats sub showed\n%s", seen)
 }
 
 // watches: "kv watch" prints what there is and then waits for more.

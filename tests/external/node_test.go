@@ -158,12 +158,18 @@ func (l *life) exits(limit time.Duration, code int) {
 // run runs a command to its end and returns what it printed, and how it ended.
 func (w *world) run(args ...string) (stdout, stderr string, code int) {
 	w.t.Helper()
+	return w.runWith("", args...)
+}
+
+// runWith is run with an input.
+func (w *world) runWith(in string, args ...string) (stdout, stderr string, code int) {
+	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, regentPath, append(args, "--cluster", w.cluster)...)
 	cmd.Dir, cmd.Env = w.dir, w.environ()
 	var out, errOut bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errOut
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(in), &out, &errOut
 	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
 		w.t.Fatal(err)
 	}

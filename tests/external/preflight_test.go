@@ -144,6 +144,15 @@ func TestOneReplicaInACluster(t *testing.T) {
 	}
 }
 
+// doctorFinds is what doctor says of the users of TestMissingRights.
+var doctorFinds = map[string]string{
+	"api": "publish $JS.API.STREAM.CREATE.KV_regent_default, publish $JS.API.STREAM.CREATE.regent_default_events, " +
+		"publish $JS.API.STREAM.INFO.KV_regent_default, publish $JS.API.STREAM.MSG.GET.KV_regent_default, publish $JS.API.STREAM.INFO.regent_default_events",
+	"kv":   "publish $KV.regent_default.>",
+	"deaf": "subscribe regent.default.> (of it: regent.default.hb.*)",
+	"dumb": "publish regent.default.> (of it: regent.default.hb.node1=40lxw.doctor.doctor)",
+}
+
 // Rights that are missing are found when the node starts, not when it needs
 // them, and are named.
 func TestMissingRights(t *testing.T) {
@@ -161,6 +170,11 @@ func TestMissingRights(t *testing.T) {
 		t.Run(user, func(t *testing.T) {
 			t.Parallel()
 			ends(t, s.url(user+":p"), 4, subject, "permissions")
+			w := newWorld(t, "", "node1")
+			out, _, code := w.run("doctor", "--server", s.url(user+":p"), "--sname", "node1@lxw")
+			if lacks := doctorFinds[user]; code != 1 || !strings.Contains(out, "failed   permissions: a node lacks: "+lacks+"\n") || !strings.Contains(out, "hint: grant them") {
+				t.Errorf("doctor ended with %d, and should find %q:\n%s", code, lacks, out)
+			}
 		})
 	}
 }

@@ -207,7 +207,8 @@ func TestOneVoterToThree(t *testing.T) {
 }
 
 // TestThreeVotersToFive: all nodes are restarted with a configuration that has
-// two voters more. The store grows by itself.
+// two voters more. The store grows by itself. That the specification was applied
+// before is no hindrance, and it still is afterwards.
 func TestThreeVotersToFive(t *testing.T) {
 	t.Parallel()
 	five := append(slices.Clone(three), "node4", "node5")
@@ -217,12 +218,31 @@ func TestThreeVotersToFive(t *testing.T) {
 	v.healthy("node1", 3, five...)
 	v.must("start", app, "--all", "--server", v.tls("node1"))
 	before := v.epoch(v.tls("node1"))
+	applied := v.config
+	v.config = strings.Replace(applied, "timeout: 1s", "timeout: 2s", 1)
+	v.configure(three...)
+	if out := v.must("config", "apply", v.path("cluster.yaml"), "--server", v.tls("node1")); !strings.Contains(out, "myapp: timeout from 1s to 2s") {
+		t.Errorf("config apply said\n%s", out)
+	}
+	v.configure(five...)
+	if code := v.nodes["node5"].terminate(); code != 0 {
+		t.Errorf("node5 ended with %d after SIGTERM", code)
+	}
+	v.node("node5").exits(30*time.Second, 6) // the others still go by three
 	v.stopAll()
 
-	v.configure(five...)
 	v.boot(five, "--start", app)
 	v.healthy("node4", 5, five...)
 	v.restarted(v.tls("node4"), before)
+	now := v.config
+	v.config = applied
+	v.configure(five...)
+	v.nodes["node5"].kill()
+	v.node("node5").exits(30*time.Second, 6) // what was applied still binds
+	v.config = now
+	v.configure(five...)
+	v.boot([]string{"node5"}, "--start", app)
+	v.healthy("node4", 5, five...)
 	v.current("node4", 5)
 	// Two of the first three may go now.
 	v.nodes["node2"].kill()

@@ -171,9 +171,26 @@ func (d *documented) everyday(p page) {
 			d.interrupted(args)
 			continue
 		}
+		if strings.Join(args, " ") == "cookie rotate" {
+			d.rotates(args)
+			continue
+		}
 		if r := d.host.run(args...); r.code != 0 {
 			d.t.Errorf("regent %v: exit code %d\n%s", args, r.code, r.errOut)
 		}
+	}
+}
+
+// rotates replaces the cookie as the page it points to says.
+func (d *documented) rotates(args []string) {
+	d.t.Helper()
+	for _, args := range [][]string{{"cookie", "init", "--cookie-file", d.file("cookie.next")}, args} {
+		if r := d.host.run(args...); r.code != 0 {
+			d.t.Errorf("regent %v: exit code %d\n%s", args, r.code, r.errOut)
+		}
+	}
+	if err := os.Rename(d.file("cookie.next"), d.file("cookie")); err != nil {
+		d.t.Error(err)
 	}
 }
 

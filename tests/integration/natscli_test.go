@@ -19,6 +19,7 @@ import (
 type cli struct {
 	*host
 	nats, context string
+	url           string // of a node
 }
 
 // run returns what a command prints.
@@ -67,6 +68,7 @@ func TestNATSCLI(t *testing.T) {
 	}
 	cluster.startOn("myapp", "node1", "node2", "node3")
 	n := cluster.nodes["node1"].n
+	c.url = n.URL()
 	c.creds(n.URL(), "--context", "regent")
 	c.creds(n.URL(), "--context", "regent-sys", "--system")
 
@@ -80,6 +82,7 @@ func TestNATSCLI(t *testing.T) {
 	c.events()
 	c.shows([]string{"sub", "regent.default.hb.>", "--count", "1"}, `\{"v":1,"node":"node[123]@lxw",`)
 	c.shows([]string{"sub", "regent.default.kv.>", "--count", "1"}, `\{"name":"node[123]@lxw","session":`)
+	c.messages()
 	c.shows([]string{"micro", "ls"}, `regent .* distributed applications: node node[123]@lxw`)
 	c.shows([]string{"micro", "info", "regent"}, `node: node[123]@lxw`, `cluster: default`, `regent\.default\.api\.node[123]=40lxw\.status`)
 	c.shows([]string{"micro", "stats", "regent"}, `(?i)status`)
@@ -91,6 +94,26 @@ func TestNATSCLI(t *testing.T) {
 	c.shows([]string{"server", "ls"}, `node1@lxw .* default `, `node2@lxw .* default `, `node3@lxw .* default `)
 	c.shows([]string{"server", "report", "jetstream"}, `RAFT Meta Group Information`, `node1@lxw`, `node2@lxw`, `node3@lxw`)
 	c.shows([]string{"server", "report", "connections"}, `node1@lxw`)
+}
+
+// messages: what a command sends to a process, as it passes. It is sent until
+// enough was seen.
+func (c *cli) messages() {
+	c.t.Helper()
+	p := start(c.t, c.dir, c.env, c.nats, "--context", c.context, "sub", "regent.default.node.>", "--count", "20")
+	giveUp := time.AfterFunc(runMax, p.kill)
+	defer giveUp.Stop()
+	for seen := false; !seen; {
+		select {
+		case <-p.done:
+			seen = true
+		default:
+			c.output(c.path, "send", "node1@lxw/inbox", "hello there", "--server", c.url)
+		}
+	}
+	c.matches("sub", p.result().out+p.result().errOut, []string{
+		`Received on "regent\.default\.node\.node1=40lxw\.msg"`, `Received on "regent\.default\.node\.cli-[0-9a-f]{8}=40lxw\.msg"`, `"hello there"`,
+	})
 }
 
 // creds makes credentials as a user does.

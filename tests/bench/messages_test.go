@@ -45,7 +45,7 @@ func TestMessages(t *testing.T) {
 	servers := threeServers(t)
 	var all []measured
 	// Alternating series: what else the machine does hits all of them.
-	for range 3 {
+	for range min(3, *failovers) {
 		all = append(all, natsSeries(t, servers)...)
 		all = append(all, regentSeries(t, servers)...)
 		all = append(all, erlangSeries(t)...)

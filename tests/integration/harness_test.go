@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -140,6 +141,29 @@ type cluster struct {
 	j      *journal
 	cookie manager.Cookie
 	nodes  map[string]*running
+	log    *testLog
+}
+
+// testLog is the log of a test until it ends: what belongs to NATS may say a last
+// word after its node has ended, and testing panics at that.
+type testLog struct {
+	mu sync.Mutex
+	w  io.Writer // nil: ended
+}
+
+func (l *testLog) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.w == nil {
+		return len(line), nil
+	}
+	return l.w.Write(line)
+}
+
+func (l *testLog) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.w = nil
 }
 
 type running struct {
@@ -167,7 +191,7 @@ distributed:
 // configuredCluster has free ports for node1, node2 and node3.
 func configuredCluster(t *testing.T, yaml string) *cluster {
 	t.Helper()
-	c := &cluster{t: t, dir: t.TempDir(), j: &journal{}, cookie: cookie(t, "integration-test-cookie-0123456789"), nodes: map[string]*running{}}
+	c := &cluster{t: t, dir: t.TempDir(), j: &journal{}, cookie: cookie(t, "integration-test-cookie-0123456789"), nodes: map[string]*running{}, log: &testLog{w: t.Output()}}
 	p := embeddedtest.FreePorts(t, 6)
 	yaml += "hosts: {lxw: 127.0.0.1}\naddresses:\n"
 	for i := range 3 {
@@ -183,6 +207,7 @@ func configuredCluster(t *testing.T, yaml string) *cluster {
 		for name := range c.nodes {
 			c.halt(name)
 		}
+		c.log.end()
 	})
 	return c
 }
@@ -220,7 +245,7 @@ func (c *cluster) begin(name string, change ...func(*manager.Options)) *running 
 		Shared: true,
 		Name:   name + "@lxw", Config: c.config(), Cookie: c.cookie, DataDir: filepath.Join(c.dir, name),
 		Apps:   map[string]func() manager.Application{"myapp": func() manager.Application { return &testApp{j: c.j, node: name} }},
-		Logger: slog.New(slog.NewTextHandler(c.t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo})),
+		Logger: slog.New(slog.NewTextHandler(c.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
 	}
 	for _, f := range change {
 		f(&o)

@@ -83,7 +83,7 @@ func (c *Conn) dialOther(addr string) *nats.Conn {
 	o.InProcessServer = nil
 	o.Name += " (alternate)"
 	o.AsyncErrorCB = func(_ *nats.Conn, sub *nats.Subscription, err error) { c.asyncError(sub, err) }
-	nc, err := connectTo(o, addr)
+	nc, err := c.connectTo(o, addr)
 	if err != nil {
 		c.log.Debug("no alternate connection", "cause", classify(addr, err))
 		return nil

@@ -32,15 +32,23 @@ const (
 
 // Options say whom to connect to and as whom.
 type Options struct {
-	URLs        []string      // tried in this order
-	Name        string        // of the connection, as "nats server report connections" shows it
-	TLS         *tls.Config   // nil: as the URL and the server want
-	Login       []nats.Option // credentials; also nats.InProcessServer
-	InboxPrefix string        // where replies go; empty: _INBOX
+	URLs  []string      // tried in this order
+	Name  string        // of the connection, as "nats server report connections" shows it
+	TLS   *tls.Config   // nil: as the URL and the server want
+	Login []nats.Option // credentials; also nats.InProcessServer
+
+	// Key, if not nil, is asked at every attempt, the first and all later ones,
+	// which nkey to show, and how to sign with it. It must not block.
+	Key func() (public string, sign nats.SignatureHandler)
+
+	InboxPrefix string // where replies go; empty: _INBOX
 
 	// RefusedFor is how long every server that answers must refuse before Dial
 	// gives up. At 0 one round over the servers is enough.
 	RefusedFor time.Duration
+
+	// Once lets Dial try every server once, and give up if nobody lets us in.
+	Once bool
 
 	// Alternates are the servers for Alternate. Empty: the others that the
 	// connection knows of.
@@ -135,7 +143,7 @@ func (c *Conn) first(ctx context.Context) error {
 		switch {
 		case err == nil:
 			return nil
-		case errors.Is(err, nats.ErrNkeysNotSupported):
+		case errors.Is(err, nats.ErrNkeysNotSupported), c.opts.Once:
 			return err // no time makes it ask for a key
 		case !errors.Is(err, ErrRefused):
 			refusedSince = time.Time{}
@@ -156,7 +164,7 @@ func (c *Conn) first(ctx context.Context) error {
 func (c *Conn) round(ctx context.Context, base nats.Options) error {
 	failed := fmt.Errorf("%w: no address given", ErrUnreachable)
 	for _, addr := range c.addresses(base) {
-		nc, err := connectTo(base, addr)
+		nc, err := c.connectTo(base, addr)
 		if err == nil {
 			c.nc.Store(nc)
 			c.usePool(nc)
@@ -196,8 +204,11 @@ func (c *Conn) usePool(nc *nats.Conn) {
 	}
 }
 
-func connectTo(o nats.Options, addr string) (*nats.Conn, error) {
+func (c *Conn) connectTo(o nats.Options, addr string) (*nats.Conn, error) {
 	o.Url = addr
+	if c.opts.Key != nil {
+		o.Nkey, o.SignatureCB = c.opts.Key()
+	}
 	return o.Connect()
 }
 
@@ -223,6 +234,7 @@ func (c *Conn) options() (nats.Options, error) {
 	if err != nil {
 		return o, err
 	}
+	o.CustomDialer = dialer{c.life, c.showKey}
 	o.MaxReconnect = -1
 	o.IgnoreAuthErrorAbort = true // whoever refuses us now may be restarted with our cookie
 	o.CustomReconnectDelayCB = func(int) time.Duration { return c.betweenRounds() }
@@ -248,7 +260,7 @@ func (c *Conn) common() (nats.Options, error) {
 	o.PingInterval = pingEvery
 	o.MaxPingsOut = pingsMax
 	o.ReconnectBufSize = -1 // see the package's contract: nothing is sent late
-	o.CustomDialer = dialer{c.life}
+	o.CustomDialer = dialer{life: c.life}
 	if c.opts.TLS != nil {
 		o.Secure = true
 		o.TLSConfig = c.opts.TLS
@@ -257,11 +269,29 @@ func (c *Conn) common() (nats.Options, error) {
 }
 
 // dialer ends an attempt when the connection is given up.
-type dialer struct{ life context.Context }
+type dialer struct {
+	life   context.Context
+	before func() // nil: nothing has to be done before an attempt
+}
 
 func (d dialer) Dial(network, addr string) (net.Conn, error) {
+	if d.before != nil {
+		d.before()
+	}
 	nd := net.Dialer{Timeout: connectMax}
 	return nd.DialContext(d.life, network, addr)
+}
+
+// showKey lets an attempt of the connection show the key of now. The library
+// has no callback for that: it reads the key from the connection's options when
+// it answers the server's greeting, and it calls its dialer before, on the same
+// goroutine, under the same hold of the connection's lock. So nobody reads
+// meanwhile what is written here, and key and signature are of one cookie. An
+// attempt before Dial has returned shows what Dial has asked for.
+func (c *Conn) showKey() {
+	if nc := c.nc.Load(); nc != nil && c.opts.Key != nil {
+		nc.Opts.Nkey, nc.Opts.SignatureCB = c.opts.Key()
+	}
 }
 
 func reconnectDelay() time.Duration { return reconnectWait + rand.N(reconnectMore) }

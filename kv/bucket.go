@@ -34,7 +34,8 @@ type Options struct {
 	Fingerprint string
 
 	// Accepted are fingerprints that are accepted too. Ensure puts Fingerprint
-	// into the place of one of them.
+	// into the place of one of them, unless that has taken its place: then the
+	// cluster is about to go on from Fingerprint, or has.
 	Accepted []string
 
 	// APIPrefix of JetStream; empty: "$JS.API". A domain has "$JS.NAME.API".
@@ -94,6 +95,8 @@ type Store struct {
 	put    string // the same as writers say it: in another domain it comes after the API's
 
 	mu       sync.Mutex
+	own      string   // fingerprint, see Options.Fingerprint
+	accepted []string // likewise
 	replicas int
 	identity policy.Identity
 	made     bool // by this store, just now
@@ -150,6 +153,7 @@ func newStore(nc *nats.Conn, opts Options) *Store {
 		stream: "KV_" + bucket,
 		prefix: prefix,
 		put:    put,
+		own:    opts.Fingerprint, accepted: opts.Accepted,
 		api: api{
 			nc:      nc,
 			prefix:  cmp.Or(opts.APIPrefix, "$JS.API"),
@@ -176,12 +180,43 @@ func (s *Store) Ensure(ctx context.Context) error {
 		if err := s.createOrCheck(ctx, settled); err != nil {
 			return err
 		}
-		return s.ensureIdentity(ctx)
+		return s.ensureIdentity(ctx, false)
 	})
 	if err != nil {
 		return fmt.Errorf("open bucket %q: %w", s.bucket, err)
 	}
 	return nil
+}
+
+// Turn lets the store go by another cookie: own and accepted are what Options
+// have as Fingerprint and Accepted. If own is another one than before, or one is
+// accepted no more, a bucket that has a cookie has own when Turn returns; after an
+// error the store goes by what it went by.
+func (s *Store) Turn(ctx context.Context, own string, accepted []string) error {
+	was, before := s.cookies()
+	dropped := func(fp string) bool { return fp != own && !slices.Contains(accepted, fp) }
+	if own != was || slices.ContainsFunc(before, dropped) {
+		s.setCookies(own, slices.Concat(accepted, before, []string{was})) // whichever stands there now
+		if err := s.persist(ctx, func(bool) error { return s.ensureIdentity(ctx, true) }); err != nil {
+			s.setCookies(was, before)
+			return fmt.Errorf("bucket %q: another cookie: %w", s.bucket, err)
+		}
+	}
+	s.setCookies(own, accepted)
+	return nil
+}
+
+// cookies are the fingerprints of now.
+func (s *Store) cookies() (own string, accepted []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.own, s.accepted
+}
+
+func (s *Store) setCookies(own string, accepted []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.own, s.accepted = own, accepted
 }
 
 // persist repeats try while its error is one that time may cure; final ones
@@ -379,20 +414,23 @@ type identityJSON struct {
 	ID        string `json:"id"`
 	CreatedBy string `json:"created_by"`
 	Cookie    string `json:"cookie_fingerprint,omitempty"`
+	Before    string `json:"cookie_before,omitempty"` // whose place it has taken
 	V         int    `json:"v"`
 }
 
 // ensureIdentity writes the random half of the identity if there is none, or
-// only what is left of one, and remembers the whole.
-func (s *Store) ensureIdentity(ctx context.Context) error {
+// only what is left of one, and remembers the whole. turn says that the cookie is
+// to be ours whatever was before.
+func (s *Store) ensureIdentity(ctx context.Context, turn bool) error {
 	found, rev, err := s.readIdentity(ctx)
+	own, _ := s.cookies()
 	switch {
 	case errors.Is(err, errNoMessage):
 		found = identityJSON{ID: uuid.NewString(), CreatedBy: s.opts.Node, V: recordVersion}
-	case err != nil || found.Cookie == "" || s.opts.Fingerprint == "" || found.Cookie == s.opts.Fingerprint:
+	case err != nil || found.Cookie == "" || own == "" || found.Cookie == own || found.Before == own && !turn:
 		return err
 	}
-	found.Cookie = s.opts.Fingerprint
+	found.Cookie, found.Before = own, found.Cookie
 	value, err := encodeJSON(found)
 	if err != nil {
 		return err
@@ -400,9 +438,15 @@ func (s *Store) ensureIdentity(ctx context.Context) error {
 	if _, outcome, err := s.CASKey(ctx, identityKey, value, rev, uuid.NewString()); outcome == policy.OutcomeUnknown {
 		return err
 	}
-	_, _, err = s.readIdentity(ctx) // ours, or that of whoever was first
+	found, _, err = s.readIdentity(ctx) // ours, or that of whoever was first
+	if err == nil && turn && found.Cookie != own {
+		return errCookieRaced
+	}
 	return err
 }
+
+// errCookieRaced: somebody has written another cookie meanwhile.
+var errCookieRaced = errors.New("somebody else has written another cookie")
 
 // readIdentity fails with errNoMessage if the key is absent, deleted or
 // garbage; rev is then the revision to replace.
@@ -416,11 +460,11 @@ func (s *Store) readIdentity(ctx context.Context) (found identityJSON, rev polic
 		return found, 0, err
 	}
 	j, ok := parseIdentity(msg)
-	switch {
-	case !ok:
+	if !ok {
 		return found, msg.Seq, fmt.Errorf("key %s: %w", identityKey, errNoMessage)
-	case s.opts.Fingerprint != "" && j.Cookie != "" && j.Cookie != s.opts.Fingerprint && !slices.Contains(s.opts.Accepted, j.Cookie):
-		return j, msg.Seq, fmt.Errorf("%w: fingerprint %s, ours is %s", ErrOtherCookie, j.Cookie, s.opts.Fingerprint)
+	}
+	if own, accepted := s.cookies(); own != "" && j.Cookie != "" && j.Cookie != own && !slices.Contains(accepted, j.Cookie) {
+		return j, msg.Seq, fmt.Errorf("%w: fingerprint %s, ours is %s", ErrOtherCookie, j.Cookie, own)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -25,8 +25,9 @@ var (
 	// ErrCookieStep: what is asked for would cut this node off from others that
 	// are a step behind.
 	ErrCookieStep = errors.New("not a step from the cookies of now")
-	// ErrCookieOutside: an external NATS is shown a key, at a restart.
-	ErrCookieOutside = errors.New("an external NATS has the cookie's key: restart the nodes one by one, as docs/deploy.md says")
+	// ErrCookieKey: a server of an external NATS does not let this node in by the key
+	// of that cookie, or not to the bucket.
+	ErrCookieKey = errors.New("an external NATS server does not serve the new cookie's key")
 	// ErrCookieDropped is wrapped when a node is started with a cookie that it
 	// was told to drop.
 	ErrCookieDropped = errors.New("the cookie was replaced by another one")
@@ -153,10 +154,8 @@ func (n *Node) firstCookies(dir string) (*cred.Authority, error) {
 	if c.also.Equal(c.own) {
 		c.also = Cookie{}
 	}
-	if !n.plan.external {
-		if err := c.remember(dir); err != nil {
-			return nil, err
-		}
+	if err := c.remember(dir); err != nil {
+		return nil, err
 	}
 	a, err := n.authorityOf(c.own, c.also)
 	if err != nil {
@@ -223,17 +222,18 @@ const redialMax = 10 * time.Second
 // taken each of the three steps before any takes the next: accept the new one,
 // use it, drop the old one. See "regent cookie rotate".
 //
-// Errors: ErrNoCookie, ErrCookieStep, ErrCookieOutside, ErrNotRunning, and those
-// of the disk.
+// On an external NATS that lets nodes in by the cookie's key, the new key is tried
+// with connections of its own before it is used: servers that don't know it leave
+// the node as it is.
+//
+// Errors: ErrNoCookie, ErrCookieStep, ErrCookieKey, ErrNotRunning, and those of the
+// disk and of an external NATS.
 func (n *Node) TurnCookie(ctx context.Context, want CookieState) (CookieState, error) {
 	n.mu.Lock()
 	p := n.parts
 	n.mu.Unlock()
-	switch {
-	case p == nil:
+	if p == nil {
 		return CookieState{}, ErrNotRunning
-	case n.plan.external:
-		return CookieState{}, ErrCookieOutside
 	}
 	c := &n.cookies
 	c.turning.Lock()
@@ -252,12 +252,11 @@ func (n *Node) TurnCookie(ctx context.Context, want CookieState) (CookieState, e
 			return now, err
 		}
 	}
-	kept := c.kept.turned(now, want)
-	if err := kept.save(p.dir); err != nil {
-		return now, err
+	turn := p.turn
+	if n.plan.external {
+		turn = p.turnOutside
 	}
-	c.kept = kept
-	if err := p.turn(ctx, own, also, now.Use != want.Use); err != nil {
+	if err := turn(ctx, turnOf{own: own, also: also, other: now.Use != want.Use, kept: c.kept.turned(now, want)}); err != nil {
 		return now, err
 	}
 	c.own, c.also = own, also
@@ -292,16 +291,35 @@ func (n *Node) atHand(fingerprint string) (Cookie, error) {
 	return Cookie{}, fmt.Errorf("%w: %s; its files have %v", ErrNoCookie, fingerprint, have)
 }
 
+// turnOf is one step.
+type turnOf struct {
+	own, also Cookie
+	other     bool       // another one is shown than before
+	kept      cookieFile // what is remembered of it
+}
+
+// keep remembers a step.
+func (p *parts) keep(f cookieFile) error {
+	if err := f.save(p.dir); err != nil {
+		return err
+	}
+	p.node.cookies.kept = f
+	return nil
+}
+
 // turn lets server, connections, apps and warden go by other cookies. Each
 // connection is made anew after the one before it is back; where nothing else is
 // shown than before, they stay.
-func (p *parts) turn(ctx context.Context, own, also Cookie, other bool) error {
-	a, err := p.node.authorityOf(own, also)
+func (p *parts) turn(ctx context.Context, t turnOf) error {
+	a, err := p.node.authorityOf(t.own, t.also)
 	if err != nil {
 		return err
 	}
-	reach, err := p.reach(own, also)
+	reach, err := p.reach(t.own, t.also)
 	if err != nil {
+		return err
+	}
+	if err := p.keep(t.kept); err != nil {
 		return err
 	}
 	if p.server != nil {
@@ -314,10 +332,15 @@ func (p *parts) turn(ctx context.Context, own, also Cookie, other bool) error {
 	if err := p.logins.renew(p.identified()); err != nil {
 		return err
 	}
-	if !other {
+	if !t.other {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, redialMax)
+	return p.redial(ctx, redialMax)
+}
+
+// redial makes the connections anew, that of the lease last.
+func (p *parts) redial(ctx context.Context, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for _, conn := range []*bus.Conn{p.messages, p.conn} {
 		if err := conn.Redial(ctx); err != nil {
@@ -337,10 +360,13 @@ func (c control) cookie(ctx context.Context, raw json.RawMessage) (any, error) {
 	if err == nil && r.Use != "" {
 		state, err = c.node.TurnCookie(ctx, CookieState{Use: r.Use, Also: r.Also})
 	}
-	for _, refusal := range []error{ErrNoCookie, ErrCookieStep, ErrCookieOutside} {
+	for _, refusal := range []error{ErrNoCookie, ErrCookieStep, ErrCookieKey} {
 		if errors.Is(err, refusal) {
 			return nil, &service.Error{Code: service.CodeRefused, Description: err.Error()}
 		}
+	}
+	if errors.Is(err, errNotOpen) {
+		err = &service.Error{Code: service.CodeUnavailable, Description: err.Error()}
 	}
 	return service.CookieReply(state), err
 }

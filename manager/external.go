@@ -41,19 +41,18 @@ func (p *parts) dial(ctx context.Context) (*bus.Conn, error) {
 // not want it may want nothing: that is allowed, and said.
 func (p *parts) dialWithKey(ctx context.Context) (*bus.Conn, error) {
 	n := p.node
-	login, err := withKey(n.plan.login, n.ring.Authority())
+	login, err := n.plan.login.Options()
 	if err != nil {
 		return nil, err
 	}
-	conn, refusal := bus.Dial(ctx, p.busOptions(login))
+	o := p.busOptions(login)
+	o.Key = p.key
+	conn, refusal := bus.Dial(ctx, o)
 	if !errors.Is(refusal, bus.ErrRefused) {
 		p.cookieKey = refusal == nil
 		return conn, refusal
 	}
-	if login, err = n.plan.login.Options(); err != nil {
-		return nil, err
-	}
-	o := p.busOptions(login)
+	o.Key = nil
 	if !errors.Is(refusal, nats.ErrNkeysNotSupported) {
 		o.RefusedFor = 0 // it was tried for long enough
 	}
@@ -64,22 +63,20 @@ func (p *parts) dialWithKey(ctx context.Context) (*bus.Conn, error) {
 	return conn, nil
 }
 
-// withKey is l with the key that follows from the cookie.
-func withKey(l Access, a *cred.Authority) ([]nats.Option, error) {
-	login, err := l.Options()
-	return append(login, a.NKeyOption(cred.App)), err
-}
+// key is the one that follows from the cookie of now.
+func (p *parts) key() (string, nats.SignatureHandler) { return p.node.ring.NKey(cred.App) }
 
-// sameLogin is what the first connection got in with.
-func (p *parts) sameLogin() ([]nats.Option, error) {
-	n := p.node
-	switch {
-	case !n.plan.external:
-		return p.ownLogin()
-	case p.cookieKey:
-		return withKey(n.plan.login, n.ring.Authority())
+// sameLogin puts into o what the first connection got in with.
+func (p *parts) sameLogin(o *bus.Options) (err error) {
+	if !p.node.plan.external {
+		o.Login, err = p.ownLogin()
+		return err
 	}
-	return n.plan.login.Options()
+	if p.cookieKey {
+		o.Key = p.key
+	}
+	o.Login, err = p.node.plan.login.Options()
+	return err
 }
 
 func (p *parts) ownLogin() ([]nats.Option, error) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed7529eb29/regent/bus"
 	"github.com/seed7529eb29/regent/manager/warden"
 )
 
@@ -58,8 +59,9 @@ func FuzzReach(f *testing.F) {
 		if json.Unmarshal(text, &r) != nil {
 			return
 		}
-		options, err := (&certifier{life: warden.Life{Cluster: "c", Node: "n@h", Agent: "a", TTL: time.Second}}).login(&r)
-		if secret := r.Derived + r.NKey; (secret != "" || r.Access.Shows()) && err == nil && len(options) == 0 {
+		var o bus.Options
+		err := (&certifier{life: warden.Life{Cluster: "c", Node: "n@h", Agent: "a", TTL: time.Second}}).login(&r, &o)
+		if secret := r.Derived + r.NKey; (secret != "" || r.Access.Shows()) && err == nil && len(o.Login) == 0 && o.Key == nil {
 			t.Errorf("%s: no way to log in, and no error", text)
 		}
 	})

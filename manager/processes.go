@@ -33,14 +33,14 @@ func (n *Node) Processes() *proc.System {
 // of them must not stand before heartbeats and renewals.
 func (p *parts) openProcesses(ctx context.Context) error {
 	n := p.node
-	login, err := p.sameLogin()
-	if err != nil {
+	o := bus.Options{
+		URLs: n.plan.clientURLs, Name: string(n.plan.self) + " (messages)", RefusedFor: refusedFor, Logger: n.log,
+		InboxPrefix: n.opts.InboxPrefix,
+	}
+	if err := p.sameLogin(&o); err != nil {
 		return err
 	}
-	conn, err := bus.Dial(ctx, bus.Options{
-		URLs: n.plan.clientURLs, Name: string(n.plan.self) + " (messages)", RefusedFor: refusedFor, Logger: n.log,
-		Login: login, InboxPrefix: n.opts.InboxPrefix,
-	})
+	conn, err := bus.Dial(ctx, o)
 	if err != nil {
 		return err
 	}

@@ -73,6 +73,15 @@ func (s *store) open(ctx context.Context, deliver func(policy.View)) error {
 	return nil
 }
 
+// Turn lets the bucket go by another cookie: see [kv.Store.Turn].
+func (s *store) Turn(ctx context.Context, own string, accepted []string) error {
+	o := s.opened.Load()
+	if o == nil {
+		return errNotOpen
+	}
+	return o.kv.Turn(ctx, own, accepted)
+}
+
 func (s *store) CAS(ctx context.Context, w policy.Write) (policy.Revision, policy.Outcome, error) {
 	o := s.opened.Load()
 	if o == nil {

@@ -48,7 +48,7 @@ type reach struct {
 	URLs    []string `json:"urls"`              // the agent's own server last: it dies with the agent
 	Derived string   `json:"derived,omitempty"` // of the cookie, where the servers are the nodes'
 	Also    string   `json:"also,omitempty"`    // likewise, of the cookie that is accepted too
-	NKey    string   `json:"nkey,omitempty"`    // likewise, where they know the key that follows from it
+	NKey    string   `json:"nkey,omitempty"`    // of the cookie, where somebody else's know the key that follows from it
 	Access  Access   `json:"access"`            // for servers of somebody else
 
 	JetStream   string `json:"jetstream,omitempty"`
@@ -124,7 +124,7 @@ type certifier struct {
 	life      warden.Life
 	jetStream string // prefix of its API, "" for the usual one
 	log       *slog.Logger
-	ring      *cred.Ring // nil: servers of somebody else
+	ring      *cred.Ring // of the cookie; nil: something else lets us in
 	stop      context.CancelFunc
 	open      chan *records // one, when it is there
 	sent      time.Duration // when a certificate was sent first; 0: none was
@@ -145,36 +145,41 @@ func newCertifier(l warden.Life, log *slog.Logger) (*certifier, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	c := &certifier{life: l, jetStream: r.JetStream, log: log, stop: stop, open: make(chan *records, 1)}
-	login, err := c.login(&r)
-	if err != nil {
+	o := bus.Options{URLs: r.URLs, Name: string(l.Node) + " warden", InboxPrefix: r.InboxPrefix}
+	if err := c.login(&r, &o); err != nil {
 		stop()
 		return nil, err
 	}
-	go c.connect(ctx, bus.Options{URLs: r.URLs, Name: string(l.Node) + " warden", Login: login, InboxPrefix: r.InboxPrefix})
+	go c.connect(ctx, o)
 	return c, nil
 }
 
-func (c *certifier) login(r *reach) ([]nats.Option, error) {
-	switch {
-	case r.Derived != "":
-		a, err := r.authority(c.life.Cluster)
-		if err != nil {
-			return nil, err
-		}
-		c.ring = cred.NewRing(a)
-		return c.ring.ConnOptions(cred.App, string(c.life.Node))
-	case r.NKey != "":
-		a, err := cred.FromDerived(r.NKey, c.life.Cluster)
-		if err != nil {
-			return nil, err
-		}
-		return withKey(r.Access, a)
+func (c *certifier) login(r *reach, o *bus.Options) error {
+	a, err := r.authority(c.life.Cluster)
+	if err != nil {
+		return err
 	}
-	return r.Access.Options()
+	if a != nil {
+		c.ring = cred.NewRing(a)
+	}
+	if r.Derived != "" {
+		o.Login, err = c.ring.ConnOptions(cred.App, string(c.life.Node))
+		return err
+	}
+	if c.ring != nil {
+		o.Key = func() (string, nats.SignatureHandler) { return c.ring.NKey(cred.App) }
+	}
+	o.Login, err = r.Access.Options()
+	return err
 }
 
+// authority is that of the cookie; nil: it lets nobody in.
 func (r *reach) authority(cluster string) (*cred.Authority, error) {
-	a, err := cred.FromDerived(r.Derived, cluster)
+	own := cmp.Or(r.Derived, r.NKey)
+	if own == "" {
+		return nil, nil
+	}
+	a, err := cred.FromDerived(own, cluster)
 	if err != nil || r.Also == "" {
 		return a, err
 	}
@@ -221,11 +226,8 @@ func (c *certifier) Renew(text json.RawMessage) error {
 	if err := json.Unmarshal(text, &r); err != nil {
 		return fmt.Errorf("what the agent says of the cluster: %w", err)
 	}
-	if c.ring == nil {
-		return nil
-	}
 	a, err := r.authority(c.life.Cluster)
-	if err != nil {
+	if err != nil || a == nil || c.ring == nil {
 		return err
 	}
 	c.ring.Turn(a)

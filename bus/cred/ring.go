@@ -28,6 +28,13 @@ func (r *Ring) Authority() *Authority { return r.now.Load() }
 // Turn lets every later handshake go by a. Connections that are there stay.
 func (r *Ring) Turn(a *Authority) { r.now.Store(a) }
 
+// NKey is the key of u that follows from the cookie of the moment, and how to
+// sign with it: for external servers, see [Authority.NKeyOption].
+func (r *Ring) NKey(u User) (string, nats.SignatureHandler) {
+	a := r.Authority()
+	return a.PublicKey(u), func(nonce []byte) ([]byte, error) { return a.Sign(u, nonce) }
+}
+
 // leaves are the certificates that one end shows: one for each authority.
 type leaves struct {
 	ring *Ring

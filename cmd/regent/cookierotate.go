@@ -37,6 +37,10 @@ named; when it is mended, the command is given again and goes on. A node that is
 down must come back first, or be left out with --without: it then needs the new
 cookie in its cookie file before it is started.
 
+On an external NATS whose servers know the cookie's key, put the new one's beside
+it first: regent cookie creds --stanza, and reload them. A node tries it before it
+uses it. Take the old one out at the end.
+
 At the end put the new file in place of the old one on every machine.`,
 		Example: `  regent cookie init --cookie-file ~/.regent.cookie.next    # and copy it to all machines
   regent cookie rotate
@@ -145,6 +149,9 @@ func (r *rotation) run(cmd *cobra.Command) error {
 
 func (r *rotation) finish(out io.Writer) error {
 	_, err := fmt.Fprintf(out, "the cookie with fingerprint %s is refused now; on every machine: mv %s %s\n", r.old.Fingerprint(), r.next, r.file)
+	if err == nil && r.c.keyed {
+		_, err = fmt.Fprintf(out, "take its key out of the NATS servers' configuration: %s\n", r.old.PublicKey(cred.App))
+	}
 	return err
 }
 
@@ -205,10 +212,13 @@ func (r *rotation) all(ctx context.Context, nodes []node.Name, s step) error {
 		return nil
 	}
 	err := joinExits(bad)
-	outside := strings.Contains(err.Error(), manager.ErrCookieOutside.Error()) // which says what to do instead
-	if e, ok := errors.AsType[*ExitError](err); ok && e.Hint == "" && !outside {
+	if e, ok := errors.AsType[*ExitError](err); ok && e.Hint == "" {
 		told := *e
 		told.Hint = "mend it and give this command again: it goes on from here, and until then both cookies are accepted"
+		if strings.Contains(err.Error(), manager.ErrCookieKey.Error()) {
+			told.Hint = "put the new cookie's key beside the old one into the configuration of all its servers: regent cookie creds --stanza --cookie-file " +
+				r.next + "; reload them, and give this command again: it goes on from here"
+		}
 		return &told
 	}
 	return err

@@ -49,7 +49,8 @@ type link struct {
 	nc        *nats.Conn
 	close     func()
 	conn      *bus.Conn  // nil: by a context of the nats CLI
-	ring      *cred.Ring // of the cookie; nil: something else let us in
+	ring      *cred.Ring // of the cookie, at the nodes' servers; nil: something else let us in
+	keyed     bool       // somebody else's servers know the cookie's key
 	cluster   bus.Cluster
 	apiPrefix string          // of JetStream; "" for the usual one
 	local     []nodefile.File // nodes of the cluster on this machine
@@ -175,7 +176,11 @@ func (t *target) dialCookie(ctx context.Context, l *link, urls []string, given c
 		}
 	}
 	c, refusal := t.dialWith(ctx, urls, given, a.NKeyOption(cred.App))
+	if next != nil && errors.Is(refusal, bus.ErrRefused) && !errors.Is(refusal, nats.ErrNkeysNotSupported) {
+		c, refusal = t.dialWith(ctx, urls, given, next.NKeyOption(cred.App)) // the old one is known no more
+	}
 	if !errors.Is(refusal, bus.ErrRefused) {
+		l.keyed = refusal == nil
 		return c, refusal
 	}
 	if c, err = t.dialWith(ctx, urls, given); err != nil {

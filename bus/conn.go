@@ -47,7 +47,8 @@ type Options struct {
 	// gives up. At 0 one round over the servers is enough.
 	RefusedFor time.Duration
 
-	// Once lets Dial try every server once, and give up if nobody lets us in.
+	// Once lets Dial try every server once, and give up if nobody lets us in. Other
+	// servers than URLs, which these may tell of, are never tried.
 	Once bool
 
 	// Alternates are the servers for Alternate. Empty: the others that the
@@ -235,6 +236,7 @@ func (c *Conn) options() (nats.Options, error) {
 		return o, err
 	}
 	o.CustomDialer = dialer{c.life, c.showKey}
+	o.IgnoreDiscoveredServers = c.opts.Once
 	o.MaxReconnect = -1
 	o.IgnoreAuthErrorAbort = true // whoever refuses us now may be restarted with our cookie
 	o.CustomReconnectDelayCB = func(int) time.Duration { return c.betweenRounds() }

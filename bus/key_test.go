@@ -122,6 +122,34 @@ func TestKeyOfTheMoment(t *testing.T) {
 	eventually(t, "back by itself, with the second key", is(again, secondKey))
 }
 
+// A server that refuses is not stood in for by one that it tells of.
+func TestDialOnceAsksNobodyElse(t *testing.T) {
+	checkLeaks(t)
+	first, firstKey := newKey(t)
+	_, another := newKey(t)
+	inCluster := func(o *server.Options) { o.Cluster = server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: -1} }
+	a := startServer(t, inCluster, withKeys(firstKey))
+	b := startServer(t, inCluster, withKeys(another), func(o *server.Options) {
+		o.Routes = server.RoutesFromStr("nats://" + a.ClusterAddr().String())
+	})
+	eventually(t, "both are a cluster", func() bool { return a.NumRoutes() > 0 && b.NumRoutes() > 0 })
+	var r ring
+	r.turn(first)
+	eventually(t, "the other server is told of", func() bool { // what the library makes of it
+		nc, err := nats.Connect(b.ClientURL(), nats.Nkey(firstKey, first.Sign))
+		if err == nil {
+			defer nc.Close()
+		}
+		return err == nil && nc.ConnectedServerId() == a.ID()
+	})
+	if c, err := Dial(t.Context(), Options{URLs: []string{b.ClientURL()}, Key: r.key, Once: true}); !Refuses(err) {
+		t.Errorf("%v", err)
+		if err == nil {
+			c.Close()
+		}
+	}
+}
+
 // Once is a question: who refuses, and who is not there, is told at once.
 func TestDialOnce(t *testing.T) {
 	checkLeaks(t)

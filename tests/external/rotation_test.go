@@ -367,6 +367,43 @@ func (w *world) discard(name string) {
 	}
 }
 
+// TestCookieRestartsOutside: on an external NATS the bucket changes hands, too, when
+// a node is restarted with the new cookie that still accepts the old one.
+func TestCookieRestartsOutside(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "", "node1")
+	first := w.must("cookie", "creds", "--stanza")
+	w.write("cookie", newCookie)
+	second := w.must("cookie", "creds", "--stanza")
+	second = second[strings.Index(second, "{ nkey:"):strings.LastIndex(second, "  ]")]
+	s := startServer(t, withJetStream+strings.Replace(first, "users: [\n", "users: [\n"+second, 1))
+	up := func() {
+		t.Helper()
+		within(t, 40*time.Second, "node1 is up", func() bool {
+			out, _, code := w.run("status", "--server", s.url(""))
+			return code == 0 && strings.Contains(out, "node1@lxw  up") && strings.Contains(out, "quorum ok")
+		})
+	}
+	w.write("cookie", oldCookie)
+	n := w.node("node1", "--server", s.url(""))
+	up()
+	if code := n.terminate(); code != 0 {
+		t.Errorf("node1 ended with %d after SIGTERM", code)
+	}
+	w.write("cookie", newCookie)
+	w.node("node1", "--server", s.url("")).exits(refusal, 4)
+	n = w.node("node1", "--server", s.url(""), "--also-cookie-file", w.write("other", oldCookie))
+	up()
+	if code := n.terminate(); code != 0 {
+		t.Errorf("node1 ended with %d after SIGTERM", code)
+	}
+	n = w.node("node1", "--server", s.url(""))
+	up()
+	w.lives(n, "--server", s.url(""))
+	w.write("cookie", oldCookie)
+	w.node("node1", "--server", s.url("")).exits(refusal, 4)
+}
+
 // TestCookieRotationBesideCredentials: where something else than the cookie lets
 // nodes in, or nothing does, the same steps change only whose the bucket is: no
 // connection is made anew.

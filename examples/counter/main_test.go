@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +12,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/seed7529eb29/regent/embedded/embeddedtest"
+	"github.com/seed7529eb29/regent/manager"
 )
 
 // asProgram in the environment makes a process of this test the program.
@@ -22,7 +24,8 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) == "" {
 		os.Exit(m.Run())
 	}
-	go func() { // it never outlives the test, which holds the other end
+	manager.Main() // a warden has its own reasons to end
+	go func() {    // it never outlives the test, which holds the other end
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(99)
 	}()
@@ -42,6 +45,14 @@ func (o *output) Write(p []byte) (int, error) {
 	return o.text.Write(p)
 }
 
+// find looks at all of it.
+func (o *output) find(re *regexp.Regexp) []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return re.FindStringSubmatch(o.text.String())
+}
+
+// next looks behind what next has found before.
 func (o *output) next(re *regexp.Regexp) []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -78,7 +89,7 @@ func newRig(t *testing.T) *rig {
 	})
 	var text strings.Builder
 	text.WriteString("addresses:\n")
-	free := freeAddresses(t, 6)
+	free := embeddedtest.FreeAddrs(t, 6)
 	for i := range 3 {
 		text.WriteString(fmt.Sprintf("  node%d@lxw: {client: %q, cluster: %q}\n", i+1, free[2*i], free[2*i+1]))
 	}
@@ -86,19 +97,6 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	return r
-}
-
-func freeAddresses(t *testing.T, n int) (free []string) {
-	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = l.Close() }() // all are taken until all are known
-		free = append(free, l.Addr().String())
-	}
-	return free
 }
 
 // start runs node i, with the configuration that the example ships.
@@ -127,9 +125,20 @@ func (r *rig) kill(i int) {
 // expect waits for a text after what was looked at.
 func (r *rig) expect(pattern string) []string {
 	r.t.Helper()
+	return r.until(pattern, r.out.next)
+}
+
+// ever waits for a text, wherever it stands.
+func (r *rig) ever(pattern string) []string {
+	r.t.Helper()
+	return r.until(pattern, r.out.find)
+}
+
+func (r *rig) until(pattern string, look func(*regexp.Regexp) []string) []string {
+	r.t.Helper()
 	re := regexp.MustCompile(pattern)
 	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if m := r.out.next(re); m != nil {
+		if m := look(re); m != nil {
 			return m
 		}
 	}
@@ -149,8 +158,9 @@ func TestStateIsCarriedOver(t *testing.T) {
 	owner := r.expect(`counter on (node[23]@lxw): started as failover from "node1@lxw" at 0\n`)[1]
 	r.expect(`counter on ` + owner + `: count 3\n`)
 	r.start(1)
-	at := r.expect(`counter on ` + owner + `: asked by <> at (\d+)\n`)[1]
-	r.expect(`counter on node1@lxw: started as takeover from "` + owner + `" at ` + at + `\n`)
+	// The two are processes, and their lines come in either order.
+	at := r.ever(`counter on ` + owner + `: asked by <> at (\d+)\n`)[1]
+	r.ever(`counter on node1@lxw: started as takeover from "` + owner + `" at ` + at + `\n`)
 	r.expect(`counter on ` + owner + `: stopped at ` + at + `\n`)
 	r.expect(`counter on node1@lxw: count \d+\n`)
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/seed7529eb29/regent/embedded/embeddedtest"
+	"github.com/seed7529eb29/regent/manager"
 )
 
 // asProgram in the environment makes a process of this test the program.
@@ -25,7 +26,8 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) == "" {
 		os.Exit(m.Run())
 	}
-	go func() { // it never outlives the test, which holds the other end
+	manager.Main() // a warden has its own reasons to end
+	go func() {    // it never outlives the test, which holds the other end
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(99)
 	}()

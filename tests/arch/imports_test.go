@@ -343,7 +343,7 @@ func TestTestImports(t *testing.T) {
 		}
 		rules := slices.Concat(graph[f.pkg], testMay)
 		if slices.ContainsFunc(rules, func(m may) bool { return m.what == natsGo }) {
-			rules = append(rules, may{natsServer, "a real server"}, may{jetStream, "what it stores"}, may{"examples/classic", "the files that everybody knows"})
+			rules = append(rules, may{natsServer, "a real server"}, may{jetStream, "what it stores"}, may{"github.com/nats-io/nkeys", "keys of its users"}, may{"examples/classic", "the files that everybody knows"})
 		}
 		for _, imported := range f.imports() {
 			what, _ := local(imported)

@@ -18,17 +18,17 @@ demo: build ## three nodes, narrated: start, kill -9, failover, return, takeover
 demo-fast: build ## the same with shortened timeouts
 	bin/regent demo --fast
 
-# One package at a time: several of them are whole clusters on the clock. Their
-# tests mostly wait, so more of them go side by side than there are cores.
+# Several packages are whole clusters on the clock. Their tests mostly wait, so
+# more of them go side by side than there are cores, and not many more.
 # TESTFLAGS is for one more flag, as in: make test TESTFLAGS=-v
 test: ## everything that needs nothing but Go: no root, no packages
-	go test -p 1 -parallel 6 -timeout 10m $(TESTFLAGS) ./...
+	go test -p 2 -parallel 4 -timeout 10m $(TESTFLAGS) ./...
 
 # What mostly watches other processes, or is one goroutine, has nothing for the
 # race detector to see.
 RACELESS = /tests/external$$|/tests/arch$$|/tests/sim|/tests/scenario$$|/examples/|/cmd/regent/demo$$
 race: ## the same with the race detector, short and with a smaller simulation
-	go test -race -short -p 1 -timeout 15m $(TESTFLAGS) $$(go list ./... | grep -vE '$(RACELESS)')
+	go test -race -short -p 2 -timeout 15m $(TESTFLAGS) $$(go list ./... | grep -vE '$(RACELESS)')
 
 GOFILES = $(shell git ls-files --cached --others --exclude-standard '*.go' 2>/dev/null)
 

@@ -362,6 +362,7 @@ func TestTickTime(t *testing.T) {
 				if err := c.Connect(t.Context(), n1); err != nil {
 					t.Fatal(err)
 				}
+				time.Sleep(100 * time.Millisecond)    // of the bubble: n1 knows of it too
 				a.Heard(Beat{Node: n2, Life: "once"}) // and never again
 				begin := time.Now()
 				hand(t, a, func(ctx context.Context, self *Self) {

@@ -102,7 +102,8 @@ func (o *observer) connect(ctx context.Context) error {
 	}
 	opts = append(opts, nats.DontRandomize(), nats.Timeout(time.Second),
 		nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.ReconnectJitter(0, 0),
-		nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2))
+		nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // servers come and go; the default writes to standard error
 	return o.await(ctx, 10*time.Second, "node1@lxw has a NATS server", func(context.Context) (sight, error) {
 		nc, err := nats.Connect(strings.Join(urls, ","), opts...)
 		if err != nil {

@@ -14,7 +14,7 @@
 //     TLS) or can't be reached ([ErrUnreachable]). Later the connection heals
 //     itself for ever, and [Events] tell of it.
 //   - A key that is shown ([Options.Key]) is that of the moment, at every attempt
-//     to connect: another one needs no new connection.
+//     to connect, so that Redial is enough to show another one.
 //   - Nothing is sent late: while there is no connection, publishing fails at
 //     once instead of filling a buffer that is flushed after a reconnect. A
 //     write that was given up must not be applied half a minute afterwards.

@@ -367,6 +367,48 @@ func (w *world) discard(name string) {
 	}
 }
 
+// TestKeyOfAnotherAccount: a new key that servers let in is not used if it leads to
+// another account than the bucket's, or may not do what a node does.
+func TestKeyOfAnotherAccount(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "", "node1")
+	key := func(file string) string {
+		text := w.must("cookie", "creds", "--stanza", "--cookie-file", w.path(file))
+		return strings.Trim(strings.Fields(text[strings.Index(text, "{ nkey:"):])[2], ",")
+	}
+	w.write("cookie.next", newCookie)
+	conf := func(here, there string) string {
+		return fmt.Sprintf("accounts {\n  HERE { jetstream: enabled, users: [ {nkey: %s}\n%s ] }\n  THERE { jetstream: enabled, users: [ %s ] }\n}\n", key("cookie"), here, there)
+	}
+	elsewhere, poor, good := conf("", "{nkey: "+key("cookie.next")+"}"),
+		conf("{nkey: "+key("cookie.next")+`, permissions: { publish: { deny: "$KV.>" } } }`, ""), conf("{nkey: "+key("cookie.next")+"}", "")
+	s := startServer(t, withJetStream+elsewhere)
+	login := []string{"--server", s.url("")}
+	w.discard("cookie.next")
+	w.node("node1", login...)
+	within(t, 60*time.Second, "node1 is up", func() bool {
+		out, _, code := w.run(append([]string{"nodes"}, login...)...)
+		return code == 0 && strings.Count(out, " up ") == 1
+	})
+	w.must(append([]string{"start", app}, login...)...)
+	w.waitStart(30*time.Second, 1, []string{"node1"}, "normal")
+	starts, sessions := w.starts(), w.cast(login...)
+	w.write("cookie.next", newCookie)
+	refused := func(why string) {
+		t.Helper()
+		out, errOut, code := w.run(append([]string{"cookie", "rotate"}, login...)...)
+		if code != 1 || strings.Contains(out, "2/3") || !strings.Contains(errOut, "does not serve the new cookie's key: "+s.url("")+": "+why) {
+			t.Errorf("it ended with %d:\n%s%s", code, out, errOut)
+		}
+	}
+	refused(`open bucket "regent_default": `)
+	s.reload(elsewhere, poor)
+	refused("by it nothing can be written: ")
+	s.reload(poor, good)
+	w.must(append([]string{"cookie", "rotate"}, login...)...)
+	w.stays(sessions, starts, login...)
+}
+
 // TestCookieRestartsOutside: on an external NATS the bucket changes hands, too, when
 // a node is restarted with the new cookie that still accepts the old one.
 func TestCookieRestartsOutside(t *testing.T) {

@@ -215,6 +215,20 @@ func TestRule3Fence(t *testing.T) {
 			t.Error("killed another run")
 		}
 	})
+	t.Run("ended at the revision that its own renewal had in a store that was set back: the same", func(t *testing.T) {
+		r := newRig(t, manualRenew)
+		run, _ := r.owns()
+		r.jump(r.lease().Renew)
+		c := r.ok(r.write(OpRenew))
+		rec := *c.Node
+		rec.State = policy.SessionExpired
+		c.Node = &rec
+		r.step(r.change(c))
+		if r.killed() != run || r.m.session.id != "" {
+			t.Errorf("session %+v", r.m.session)
+		}
+		r.noWrite()
+	})
 }
 
 func TestRule4Observation(t *testing.T) {

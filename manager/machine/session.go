@@ -81,7 +81,7 @@ func (m *Machine) ownCell(old policy.Cell) {
 		// Its own close echoes; the answer to the request counts.
 	case rec.Session == s.id && rec.State == policy.SessionLive:
 		s.rev = m.self.rev
-	case m.self.rev > s.rev:
+	case m.self.rev >= s.rev: // the same one, where the store was set back and has given it to another value
 		m.fence(fmt.Sprintf("its session was ended by others (%s)", rec.State))
 	}
 }

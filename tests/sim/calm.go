@@ -69,18 +69,43 @@ const lastCrash = 3 * time.Second
 
 // wakeNodes starts the nodes that are down, or takes some of them down.
 func (w *World) wakeNodes(how rest) (down []node.Name) {
-	for _, a := range w.agents {
+	for i, a := range w.agents {
 		clear(a.told)
 		if how == restFew && w.work.happens(0.4) {
-			w.after(w.work.upTo(lastCrash), func() {
-				a.held = true
-				w.crash(a)
-			})
+			at := w.work.upTo(lastCrash)
+			if (w.round.number+i)%2 == 0 {
+				w.after(0, func() { w.fallAmidTakeover(a, w.now+Time(lastCrash)) })
+			} else {
+				w.after(at, func() { w.fall(a) })
+			}
 			down = append(down, a.name)
 		}
 		w.after(w.work.upTo(500*time.Millisecond), func() { w.boot(a) })
 	}
 	return down
+}
+
+// fall is a crash from which nobody comes back.
+func (w *World) fall(a *agent) {
+	a.held = true
+	w.crash(a)
+}
+
+// fallAmidTakeover is fall as soon as the node has asked for an app or reserved
+// one, or at the end of the time: what it has written must not stay for good.
+func (w *World) fallAmidTakeover(a *agent, end Time) {
+	if w.now >= end || w.isNext(a) {
+		w.fall(a)
+		return
+	}
+	w.after(20*time.Millisecond, func() { w.fallAmidTakeover(a, end) })
+}
+
+func (w *World) isNext(a *agent) bool {
+	return slices.ContainsFunc(w.Knobs.Specs, func(s *policy.Spec) bool {
+		rec := w.store.register(policy.AppKey(s.App)).asOf(w.now).App
+		return rec != nil && rec.Next.Node == a.name
+	})
 }
 
 // bound is how long a healed cluster may take: two leases, the Timeout, a

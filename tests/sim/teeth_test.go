@@ -305,6 +305,7 @@ var teeth = []tooth{
 		{fileBucket, "\tif m.forgotten() {", "\tif m.forgotten() && false {"},
 		{fileBucket, "case !b.regress && m.overtaken():", "case false:"},
 		{fileRequest, "if ev.Rev <= r.seen {", "if false {"},
+		{fileBucket, "if b.ahead > 0 && b.lost == ", "if false && b.lost == "},
 	}},
 	{name: "certified, and the groups not killed", by: `I4`, edits: []edit{
 		{fileVigil, "[]Target[G]{{Agent: true}}, v.targets()...)", "[]Target[G]{{Agent: true}})"},

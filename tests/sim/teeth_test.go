@@ -331,9 +331,6 @@ var teeth = []tooth{
 	{name: "a group that its warden does not know", by: `I4`, edits: []edit{
 		{fileVigil, "func (v *Vigil[G]) Add(g G) { v.groups", "func (v *Vigil[G]) Add(g G) {\n\tif v.all {\n\t\treturn\n\t}\n\tv.groups"},
 	}},
-	{name: "a successor certifies what it was not told", by: `I4`, edits: []edit{
-		{fileVigil, "\t\tif !v.all {\n", "\t\tif v.life.Agent == \"\" {\n"},
-	}},
 	{name: "proved by the agent's pid alone, on its host", by: `I4`, edits: []edit{
 		{fileAgent, "\tif l.runs == 0 {\n", "\tif l.over {\n"},
 	}},
@@ -402,6 +399,9 @@ var packageTeeth = []tooth{
 	}},
 	{name: "package warden: the deadline is not watched", pkg: "manager/warden", by: "TestAgentStandsStill", edits: []edit{
 		{fileWatch, "\tw.vigil.Arm(a.At)\n", ""},
+	}},
+	{name: "package vigil: a successor certifies what it was not told", pkg: "manager/warden/vigil", by: "TestVerdicts", edits: []edit{
+		{fileVigil, "\t\tif !v.all {\n", "\t\tif v.life.Agent == \"\" {\n"},
 	}},
 	{name: "package vigil: certified by name", pkg: "manager/warden/vigil", by: "TestCertificate", edits: []edit{
 		{fileVigil, "rec == nil || rec.Agent != l.Agent ||", "rec == nil ||"},

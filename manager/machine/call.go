@@ -40,6 +40,9 @@ func (m *Machine) command(c Command) {
 		m.reply(c.ID, &Refusal{RefuseNotLoaded, fmt.Sprintf("unknown app %s", c.App)})
 		return
 	}
+	if m.cfg.Hidden && a.Spec != nil {
+		c.All = false // it writes nothing: it can step back, and stop nobody else
+	}
 	m.touch()
 	if refusal := m.begin(a, c); refusal != nil {
 		m.reply(c.ID, refusal)

@@ -12,6 +12,24 @@ func stoppedRecord(rec *policy.AppRecord) {
 }
 
 func TestA11Stop(t *testing.T) {
+	t.Run("at a hidden node, also for all: it steps back and writes nothing", func(t *testing.T) {
+		r := bareRig(t, config(func(c *Config) { c.Hidden = true }))
+		r.snapshot()
+		r.put(ownedBy(r.join(n1), 4))
+		r.call(VerbStop, everywhere)
+		if err := r.answer(); err == nil || err.Kind != RefuseNotStarted {
+			t.Errorf("not started there: %v", err)
+		}
+		r.call(VerbStart, func(c *Command) { c.ID = 2 })
+		if err := r.answer(); err != nil {
+			t.Errorf("start: %v", err)
+		}
+		r.call(VerbStop, everywhere, func(c *Command) { c.ID = 3 })
+		if err := r.answer(); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+		r.noWrite()
+	})
 	t.Run("at the owner: before the release", func(t *testing.T) {
 		r := newRig(t)
 		run, c := r.owns()

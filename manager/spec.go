@@ -104,13 +104,12 @@ func (n *Node) difference(theirs *policy.SpecRecord) string {
 
 // explainDigest adds what differs to an exit that the core decided on.
 func (n *Node) explainDigest(p *parts, e Exit) Exit {
-	o := p.store.opened.Load()
-	if e.Code != ExitDigest || o == nil {
+	if e.Code != ExitDigest {
 		return e
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), quorumMax)
 	defer cancel()
-	if theirs, err := o.kv.Read(ctx, policy.ConfigKey()); err == nil && theirs.Config != nil {
+	if theirs, err := p.store.look(ctx, policy.ConfigKey()); err == nil && theirs.Config != nil {
 		e.Reason += n.difference(theirs.Config)
 	}
 	return e

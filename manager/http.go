@@ -17,8 +17,9 @@ import (
 )
 
 // web is what a node shows over HTTP, to those who watch over it: /metrics,
-// /healthz (the node's loop turns) and /readyz (it is up, its session is valid
-// and the store has a quorum). It changes nothing and says no secret.
+// /healthz (the node's loop turns) and /readyz (it is up, its session is valid,
+// the store has a quorum, and its own copy of it is complete). It changes nothing
+// and says no secret.
 type web struct {
 	node    *Node
 	metrics *metrics.Metrics
@@ -189,6 +190,9 @@ func (w *web) unready() (why []string) {
 	}
 	if _, ok := w.askQuorum(); !ok {
 		why = append(why, "no quorum")
+	}
+	if behind := w.node.copy.behind(clock{}.Now()); behind != "" {
+		why = append(why, "its copy of the records is behind: "+behind)
 	}
 	return append(why, st.Waiting...)
 }

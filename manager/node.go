@@ -68,6 +68,7 @@ type Node struct {
 	ended     chan struct{}
 	url       string
 	missing   func() []string // voters that the own server has no route to; nil for clients
+	copy      ownCopy
 }
 
 // ErrNotRunning is returned by calls to a node that has not connected yet or
@@ -135,6 +136,9 @@ func (n *Node) run(ctx context.Context) Exit {
 		}
 		return n.exitFor(err)
 	}
+	watch, stop := context.WithCancel(ctx)
+	defer stop()
+	looked := n.copy.watch(watch, parts.server) // before anybody can ask
 	n.mu.Lock()
 	n.parts = parts
 	n.agent, n.store, n.url = parts.agent, parts.store, parts.url
@@ -149,7 +153,6 @@ func (n *Node) run(ctx context.Context) Exit {
 	stopProcesses := parts.runProcesses()
 	close(n.connected)
 	var watching sync.WaitGroup
-	watch, stop := context.WithCancel(ctx)
 	watching.Go(func() { n.watchPeers(watch, parts) })
 	watching.Go(func() { n.watchLeader(watch, parts) })
 	watching.Go(func() { n.watchStatus(watch, parts) })
@@ -160,6 +163,7 @@ func (n *Node) run(ctx context.Context) Exit {
 	exit := n.explainDigest(parts, parts.agent.Run(ctx))
 	stop()
 	watching.Wait()
+	looked()
 	stopProcesses()
 	return exit
 }

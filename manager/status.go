@@ -43,6 +43,7 @@ func (n *Node) quorum(q kv.Quorum, err error) status.Quorum {
 	if s.Servers == 0 {
 		s.Servers = len(n.plan.voters)
 	}
+	s.Behind = n.copy.behind(clock{}.Now())
 	return s
 }
 

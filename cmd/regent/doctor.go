@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,6 +18,7 @@ import (
 	"github.com/seed7529eb29/regent/cmd/regent/doctor"
 	"github.com/seed7529eb29/regent/cmd/regent/nodefile"
 	"github.com/seed7529eb29/regent/kv"
+	"github.com/seed7529eb29/regent/manager/machine"
 	"github.com/seed7529eb29/regent/manager/status"
 	"github.com/seed7529eb29/regent/policy/config"
 	"github.com/seed7529eb29/regent/policy/node"
@@ -229,12 +231,35 @@ func (f *doctorFlags) lookAtCluster(ctx context.Context) seen {
 	case err == nil:
 		got.external = doc.Quorum.Mode == status.External
 		got.checks = append(got.checks, doctor.Cluster(doc)...)
+		got.checks = append(got.checks, doctor.Copies(doc, c.behind(ctx, doc))...)
 	default:
 		got.external = named
 		got.checks = append(got.checks, doctor.Check{Name: "nodes", Result: doctor.Warning, Detail: "none answers", Hint: "NATS is there: start nodes"})
 	}
 	got.checks = append(got.checks, doctor.Bucket(bind, s, bindErr)...)
 	return got
+}
+
+// behind asks each node that is up what its own copy of the records lacks; only
+// the node itself knows. Who does not answer is in none of the lists.
+func (c *client) behind(ctx context.Context, doc *status.Document) map[node.Name]string {
+	var mu sync.Mutex
+	var asked sync.WaitGroup
+	said := map[node.Name]string{}
+	for _, n := range doc.Nodes {
+		if n.State != machine.NodeUp && n.State != machine.NodeSyncing {
+			continue
+		}
+		asked.Go(func() {
+			if own, err := c.statusOf(ctx, n.Name); err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				said[n.Name] = own.Quorum.Behind
+			}
+		})
+	}
+	asked.Wait()
+	return said
 }
 
 // permissions asks an external NATS for the rights that these credentials should

@@ -83,6 +83,18 @@ waits for node2@lxw
 	}
 }
 
+func TestStatusSaysThatACopyIsBehind(t *testing.T) {
+	d := document()
+	d.Quorum = status.Quorum{OK: true, Servers: 3, Mode: status.Embedded, Behind: "KV_regent_default: stream catching up"}
+	var out bytes.Buffer
+	if err := printStatus(&out, d); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "\nits copy of the records is behind: KV_regent_default: stream catching up\n") {
+		t.Errorf("it says\n%s", &out)
+	}
+}
+
 func TestFailingOverShowsTheTimeLeft(t *testing.T) {
 	now := time.Now()
 	a := &status.App{State: machine.AppFailingOver, FailoverAt: status.Time{Time: now.Add(3400 * time.Millisecond)}}

@@ -125,6 +125,9 @@ func printStatus(w io.Writer, d *status.Document) error {
 	for _, text := range waitingTexts(d) {
 		fmt.Fprintln(w, "waits for", oneLine(text))
 	}
+	if d.Quorum.OK && d.Quorum.Behind != "" {
+		fmt.Fprintln(w, "its copy of the records is behind:", oneLine(d.Quorum.Behind))
+	}
 	fmt.Fprintln(w)
 	if err := printNodes(w, d.Nodes); err != nil {
 		return err

@@ -360,3 +360,32 @@ func TestRevisionGivenTwice(t *testing.T) {
 	}
 	r.noWrite()
 }
+
+// Of a node that came back the status tells no session until its new life has
+// one: whoever waits for it must not take the former life's for it.
+func TestStatusHasNoSessionOfAFormerLife(t *testing.T) {
+	r := newRig(t)
+	seen := func() (s NodeStatus) {
+		for _, n := range r.m.Status().Nodes {
+			if n.Name == n1 {
+				s = n
+			}
+		}
+		return s
+	}
+	p := r.join(n1)
+	if s := seen(); s.State != NodeUp || s.Session != p.session {
+		t.Errorf("joined: %+v", s)
+	}
+	p.suspected()
+	former := p.session
+	p.agent, p.n, p.session, p.silent, p.stuck = p.agent+"'", 0, "", false, true
+	p.speak()
+	if s := seen(); s.State != NodeUp || s.Session != "" {
+		t.Errorf("the next life, while the cell is the former's: %+v", s)
+	}
+	p.register(string(former) + "'")
+	if s := seen(); s.State != NodeUp || s.Session != former+"'" {
+		t.Errorf("registered: %+v", s)
+	}
+}

@@ -173,11 +173,12 @@ func (m *Machine) selfStatus() NodeStatus {
 }
 
 // nodeStatus joins what a node says with what its cell says. A node that was
-// never heard and has no cell is not known.
+// never heard and has no cell is not known. The session is that of the life that
+// was heard last: while a cell is still a former life's, there is none.
 func (m *Machine) nodeStatus(mb *member) (NodeStatus, bool) {
 	s := NodeStatus{Name: mb.name, State: NodeDown, Hidden: mb.beat.Hidden, Session: mb.beat.Session, Since: mb.beat.Since, Version: mb.beat.Version}
 	rec := mb.cell.Node
-	if rec != nil && (mb.agent == "" || mb.beat.Session == "") {
+	if rec != nil && (mb.agent == "" || mb.beat.Session == "" && rec.Agent == mb.agent) {
 		s.Session, s.Since = rec.Session, rec.Since
 	}
 	switch {

@@ -44,6 +44,11 @@ type Quorum struct {
 	Servers int    `json:"servers"` // that have a replica
 	Leader  string `json:"leader"`  // server name; of an embedded one the node's
 	Mode    Mode   `json:"mode"`
+
+	// Behind says why the own copy of the node that answers is not complete:
+	// until it is, no other voter should be taken away. Empty when it is
+	// complete, and for a node that runs no server.
+	Behind string `json:"behind,omitempty"`
 }
 
 // Node is one node.

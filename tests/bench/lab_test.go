@@ -105,4 +105,5 @@ type node struct {
 	name string
 	cmd  *exec.Cmd
 	args []string
+	dir  string
 }

@@ -4,6 +4,8 @@ package bench
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -65,9 +67,10 @@ func (b *lab) regent(k kind) *cluster {
 		if k == processApp {
 			args = []string{b.path("regent"), "node", "--sname", name, "--config", config, "--cookie-file", cookie, "--data", filepath.Join(dir, name), "--start", "bench"}
 		}
-		c.nodes = append(c.nodes, &node{name: name, args: args})
+		c.nodes = append(c.nodes, &node{name: name, args: args, dir: filepath.Join(dir, name)})
 	}
 	b.t.Cleanup(c.end)
+	b.t.Cleanup(c.explain)
 	for _, n := range c.nodes {
 		c.boot(n)
 	}
@@ -81,8 +84,34 @@ func (c *cluster) boot(n *node) {
 	n.cmd = exec.Command(n.args[0], n.args[1:]...)
 	n.cmd.Env = c.env
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	log, err := os.OpenFile(c.logOf(n), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer func() { _ = log.Close() }()
+	n.cmd.Stdout, n.cmd.Stderr = log, log
 	if err := n.cmd.Start(); err != nil {
 		c.t.Fatal(err)
+	}
+	_, _ = fmt.Fprintf(log, "%s: %s began, pid %d\n", time.Now().Format(time.RFC3339Nano), n.name, n.cmd.Process.Pid)
+}
+
+func (c *cluster) logOf(n *node) string { return n.dir + ".log" }
+
+// explain prints what the nodes say and have said, if a measurement failed.
+func (c *cluster) explain() {
+	if !c.t.Failed() {
+		return
+	}
+	for _, n := range c.nodes {
+		var d status.Document
+		err := errors.New("not connected")
+		if c.conn != nil {
+			d, err = c.statusOf(n)
+		}
+		text, _ := json.Marshal(d)
+		log, _ := os.ReadFile(c.logOf(n))
+		c.t.Logf("%s: status %s (%v), log:\n%s", n.name, text, err, log[max(0, len(log)-20_000):])
 	}
 }
 
@@ -127,18 +156,8 @@ func (c *cluster) writes(n int) (times []time.Duration) {
 	return times
 }
 
-// status asks the first node that answers.
-func (c *cluster) status() (d status.Document, err error) {
-	for _, n := range c.nodes {
-		if d, err = c.statusOf(n); err == nil {
-			break
-		}
-	}
-	return d, err
-}
-
 func (c *cluster) statusOf(n *node) (d status.Document, err error) {
-	ctx, cancel := context.WithTimeout(c.t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.t.Context()), time.Second)
 	defer cancel()
 	return d, c.service().Call(ctx, nodename.Name(n.name), "status", nil, &d)
 }
@@ -155,29 +174,25 @@ func (c *cluster) ownerIs(n *node) bool {
 	})
 }
 
-// calm waits until all are up and one runs the app, and who leads the store is
-// or is not the owner, as wanted.
-func (c *cluster) calm(led bool) *node {
+// calm waits until one runs the app, all have recovered from the kill before,
+// and who leads the store is or is not the owner, as wanted.
+func (c *cluster) calm(led bool) (owner *node) {
 	c.t.Helper()
-	var owner *node
-	until(c.t, "three nodes, an owner and a leader", func() bool {
-		d, err := c.status()
-		if err != nil || !d.Quorum.OK || len(d.Apps) == 0 || d.Apps[0].State != "running" {
-			return false
-		}
-		up := 0
-		for _, n := range d.Nodes {
-			if n.State == "up" && n.Session != "" {
-				up++
+	until(c.t, "three nodes that have recovered, an owner and a leader", func() bool {
+		owner = nil
+		var leader string
+		for i, n := range c.nodes {
+			d, err := c.statusOf(n)
+			if err != nil || !recovered(&d) || i > 0 && leader != d.Quorum.Leader {
+				return false
+			}
+			leader = d.Quorum.Leader
+			if string(d.Apps[0].Node) == n.name {
+				owner = n
 			}
 		}
-		i := slices.IndexFunc(c.nodes, func(n *node) bool { return n.name == string(d.Apps[0].Node) })
-		if up < 3 || i < 0 {
-			return false
-		}
-		owner = c.nodes[i]
-		if led == (d.Quorum.Leader == owner.name) {
-			return true
+		if owner == nil || led == (leader == owner.name) {
+			return owner != nil
 		}
 		if led {
 			ctx, cancel := context.WithTimeout(c.t.Context(), time.Second)
@@ -187,6 +202,15 @@ func (c *cluster) calm(led bool) *node {
 		return false
 	})
 	return owner
+}
+
+// recovered: the node has a session, it sees the app run, and its own copy of
+// the records is complete. Else a kill of the leader would be the loss of two
+// copies of three.
+func recovered(d *status.Document) bool {
+	i := slices.IndexFunc(d.Nodes, func(n status.Node) bool { return n.Name == d.Node })
+	return i >= 0 && d.Nodes[i].State == "up" && d.Nodes[i].Session != "" &&
+		d.Quorum.OK && d.Quorum.Behind == "" && len(d.Apps) == 1 && d.Apps[0].State == "running"
 }
 
 // settle is between a calm cluster and the kill: replicas catch up.

@@ -297,7 +297,8 @@ func (v *voters) current(asked string, servers int) {
 	v.t.Helper()
 	within(v.t, 60*time.Second, "all servers have everything", func() bool {
 		out, _, code := v.run("doctor", "--server", v.tls(asked))
-		return code == 0 && strings.Contains(out, fmt.Sprintf("bucket regent_default has its settings and %d replicas", servers))
+		return code == 0 && strings.Contains(out, fmt.Sprintf("bucket regent_default has its settings and %d replicas", servers)) &&
+			strings.Contains(out, "copies: of the records, complete")
 	})
 }
 

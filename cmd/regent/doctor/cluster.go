@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/seed7529eb29/regent/kv"
 	"github.com/seed7529eb29/regent/manager/machine"
 	"github.com/seed7529eb29/regent/manager/status"
+	"github.com/seed7529eb29/regent/policy/node"
 )
 
 // slowWrite is a write that takes a good part of the embedded lease's request.
@@ -100,6 +103,25 @@ func Cluster(d *status.Document) []Check {
 		}
 	}
 	return checks
+}
+
+// Copies looks at what the nodes that answered say of their own copies of the
+// records: the leader takes a replica for current that still fetches what the
+// log refers to. Servers that are somebody else's are not theirs to judge.
+func Copies(d *status.Document, behind map[node.Name]string) []Check {
+	if d.Quorum.Mode != status.Embedded {
+		return nil
+	}
+	var incomplete []string
+	for _, n := range slices.Sorted(maps.Keys(behind)) {
+		if why := behind[n]; why != "" {
+			incomplete = append(incomplete, fmt.Sprintf("%s: %s", n, why))
+		}
+	}
+	if len(incomplete) > 0 {
+		return []Check{warning("copies", "take no other voter away until they are complete", "of the records, incomplete: %s", strings.Join(incomplete, "; "))}
+	}
+	return []Check{ok("copies", "of the records, complete at every voter that answered")}
 }
 
 func quorum(d *status.Document) Check {

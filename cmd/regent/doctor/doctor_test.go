@@ -5,9 +5,11 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/seed7529eb29/regent/manager/status"
 	"github.com/seed7529eb29/regent/policy/config"
 	"github.com/seed7529eb29/regent/policy/node"
 )
@@ -110,6 +112,22 @@ func TestPorts(t *testing.T) {
 		if len(got) != 1 || got[0].Result != c.want || c.want != OK && got[0].Hint == "" {
 			t.Errorf("%+v: %+v", c, got)
 		}
+	}
+}
+
+// A copy that is not complete is named, with its node and the reason; a node
+// that did not answer, and servers of somebody else, say nothing.
+func TestCopies(t *testing.T) {
+	own := &status.Document{Quorum: status.Quorum{Mode: status.Embedded}}
+	got := Copies(own, map[node.Name]string{"node1@lxw": "", "node2@lxw": "KV_regent_default: stream catching up"})
+	if len(got) != 1 || got[0].Result != Warning || got[0].Hint == "" || !strings.Contains(got[0].Detail, "node2@lxw: KV_regent_default: stream catching up") {
+		t.Errorf("one behind: %+v", got)
+	}
+	if got := Copies(own, map[node.Name]string{"node1@lxw": "", "node2@lxw": ""}); len(got) != 1 || got[0].Result != OK {
+		t.Errorf("all complete: %+v", got)
+	}
+	if got := Copies(&status.Document{Quorum: status.Quorum{Mode: status.External}}, nil); len(got) != 0 {
+		t.Errorf("an external NATS: %+v", got)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/seed7529eb29/regent/bus/service"
 	"github.com/seed7529eb29/regent/manager"
 	"github.com/seed7529eb29/regent/manager/machine"
+	"github.com/seed7529eb29/regent/manager/status"
 	"github.com/seed7529eb29/regent/policy/node"
 )
 
@@ -67,6 +68,7 @@ type rotation struct {
 	old, new   *cred.Authority
 	without    []node.Name
 	c          *client
+	external   bool // the servers are somebody else's
 }
 
 func (p *placeFlags) rotation(without []string) (*rotation, error) {
@@ -148,7 +150,11 @@ func (r *rotation) run(cmd *cobra.Command) error {
 }
 
 func (r *rotation) finish(out io.Writer) error {
-	_, err := fmt.Fprintf(out, "the cookie with fingerprint %s is refused now; on every machine: mv %s %s\n", r.old.Fingerprint(), r.next, r.file)
+	who := "the cookie with"
+	if r.external {
+		who = "a node whose cookie has" // whom else the servers let in is theirs to say
+	}
+	_, err := fmt.Fprintf(out, "%s fingerprint %s is refused now; on every machine: mv %s %s\n", who, r.old.Fingerprint(), r.next, r.file)
 	if err == nil && r.c.keyed {
 		_, err = fmt.Fprintf(out, "take its key out of the NATS servers' configuration: %s\n", r.old.PublicKey(cred.App))
 	}
@@ -171,6 +177,7 @@ func (r *rotation) nodes(ctx context.Context) ([]node.Name, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.external = doc.Quorum.Mode == status.External
 	var there, missing []node.Name
 	for _, n := range doc.Nodes {
 		switch n.State {

@@ -486,7 +486,7 @@ func besideCredentials(w *world, s *server, login ...string) {
 
 	w.write("cookie.next", newCookie)
 	out := w.must(append([]string{"cookie", "rotate"}, login...)...)
-	if !strings.Contains(out, "3/3 drop    node1@lxw, node2@lxw\n") || strings.Contains(out, "take its key out") {
+	if !strings.Contains(out, "3/3 drop    node1@lxw, node2@lxw\na node whose cookie has fingerprint ") || strings.Contains(out, "take its key out") {
 		t.Errorf("rotate said\n%s", out)
 	}
 	w.stays(sessions, starts, login...)

@@ -19,6 +19,10 @@ import (
 // forgets the other one within a few milliseconds.
 const busyPause = 5 * time.Millisecond
 
+// stalePause is likewise for a write that was refused by somebody who knows
+// less than whoever sent it.
+const stalePause = 20 * time.Millisecond
+
 // requestMax limits requests whose context has no nearer end.
 const requestMax = 5 * time.Second
 
@@ -79,38 +83,50 @@ func (s *Store) write(ctx context.Context, nc *nats.Conn, key string, value []by
 	if expect != nil {
 		msg.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(uint64(*expect), 10))
 	}
-	if id != "" {
-		msg.Header.Set(jetstream.MsgIDHeader, id)
+	if id == "" {
+		id = uuid.NewString()
 	}
+	msg.Header.Set(jetstream.MsgIDHeader, id)
 	for {
 		seq, err := publish(ctx, nc, s.stream, msg)
+		wait := busyPause
+		if errors.Is(err, errConflict) {
+			var rev policy.Revision
+			var outcome policy.Outcome
+			if rev, outcome, err = s.superseded(ctx, nc, key, *expect, id); !errors.Is(err, errStale) {
+				return rev, outcome, err
+			}
+			wait = stalePause
+		}
 		switch {
 		case err == nil:
 			return policy.Revision(seq), policy.OutcomeOK, nil
-		case errors.Is(err, errConflict):
-			return s.superseded(ctx, nc, key, *expect, id)
-		case !errors.Is(err, errBusy) || pause(ctx, busyPause) != nil:
+		case !errors.Is(err, errBusy) && !errors.Is(err, errStale) || pause(ctx, wait) != nil:
 			return 0, policy.OutcomeUnknown, fmt.Errorf("write %s: %w", key, err)
 		}
 	}
 }
 
-// superseded tells a refusal from the repetition of a write that was applied:
-// a server compares revisions before message ids when the stream has only one
-// replica, and after them otherwise. If the write was applied it is the first
-// one of its key after the revision it expected.
+// superseded asks what stands in the place of a write that was refused: the
+// first one of its key after the revision it expected. If there is one, the
+// write has been applied there (a stream with one replica refuses a repetition)
+// or never will be.
+//
+// If there is none, the refusal says nothing. A leader that was cut off still
+// takes writes for a moment when it is back, until it hears of its successor,
+// and so does the successor: the same message is refused by the one, for want of
+// the revision it expects, and applied by the other.
 func (s *Store) superseded(ctx context.Context, nc *nats.Conn, key string, expect policy.Revision, id string) (policy.Revision, policy.Outcome, error) {
-	if id == "" {
-		return 0, policy.OutcomeRefused, nil
-	}
 	a := s.api
 	a.nc = nc
 	next, err := a.get(ctx, s.stream, getRequest{Next: s.prefix + key, Seq: expect + 1})
 	switch {
 	case err == nil && header(next.Header).Get(jetstream.MsgIDHeader) == id:
 		return next.Seq, policy.OutcomeOK, nil
-	case err == nil, errors.Is(err, errNoMessage):
+	case err == nil:
 		return 0, policy.OutcomeRefused, nil
+	case errors.Is(err, errNoMessage):
+		return 0, policy.OutcomeUnknown, errStale
 	}
 	return 0, policy.OutcomeUnknown, fmt.Errorf("write %s: refused, perhaps as a repetition: %w", key, err)
 }

@@ -9,7 +9,11 @@
 // called it may repeat the identical [policy.Write] within two minutes, and is
 // told the revision of the first one. (The server does that by the message id,
 // except that a stream with one replica refuses the repetition; CAS then finds
-// the first one by reading.)
+// the first one by reading.) A server's refusal alone is not Refused: two leaders
+// may answer at once, when one that was cut off comes back, and the one refuses
+// for want of the revision what the other applies. So Refused needs a later
+// revision that is another write's; while there is none CAS goes on asking, with
+// the same message, and at last says Unknown.
 //
 // [Store.Read] asks the leader of the bucket's stream. Its answer may be old
 // for as long as a leader that was cut off has not noticed (10 s with stock

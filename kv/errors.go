@@ -50,6 +50,7 @@ var (
 	errInUse     = errors.New("stream name already in use")
 	errConflict  = errors.New("wrong last revision")
 	errBusy      = fmt.Errorf("%w: another write of the key is in process", ErrNoAnswer)
+	errStale     = fmt.Errorf("%w: refused by a leader that has not seen the revision", ErrNoAnswer)
 	errUnclear   = fmt.Errorf("%w: reply not understood", ErrNoAnswer)
 )
 

@@ -66,7 +66,7 @@ func (p *prober) once(ctx context.Context, value string) {
 	if err != nil {
 		return
 	}
-	op := trace.Op{Client: p.number, Expect: string(old), New: value, Call: trace.Now()}
+	op := trace.Op{Client: p.number, Expect: string(old), New: value, Rev: uint64(rev), Call: trace.Now()}
 	_, outcome, _ := p.store.CASKey(call, p.cell, []byte(value), rev, p.cell+"-"+value)
 	op.Return = trace.Now()
 	op.Outcome = map[policy.Outcome]trace.Outcome{policy.OutcomeOK: trace.OK, policy.OutcomeRefused: trace.Refused, policy.OutcomeUnknown: trace.Unknown}[outcome]

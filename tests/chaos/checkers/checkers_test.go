@@ -213,7 +213,7 @@ func TestLinear(t *testing.T) {
 			t.Errorf("%s: %v", name, all)
 		}
 		for _, v := range all {
-			if !strings.Contains(v.Detail, "no order") {
+			if !strings.Contains(v.Detail, "no order") || !strings.Contains(v.Detail, "\n  stuck client 0: ") {
 				t.Errorf("%s: %v", name, v)
 			}
 		}

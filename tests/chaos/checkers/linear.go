@@ -1,7 +1,11 @@
 package checkers
 
 import (
+	"cmp"
+	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -34,11 +38,13 @@ func Linear(ops []trace.Op, limit time.Duration) []Violation {
 		}
 	}
 	var history []porcupine.Operation
+	var left []trace.Op // that were left out
 	for _, op := range ops {
 		end := op.Return
 		if op.Outcome == trace.Unknown {
 			at, ok := seen[op.New]
 			if !ok {
+				left = append(left, op)
 				continue
 			}
 			end = max(op.Call, at)
@@ -49,9 +55,63 @@ func Linear(ops []trace.Op, limit time.Duration) []Violation {
 	}
 	switch porcupine.CheckOperationsTimeout(register, history, limit) {
 	case porcupine.Illegal:
-		return []Violation{broken("linear", "no order of the %d compare-and-sets explains their outcomes", len(history))}
+		return []Violation{broken("linear", "no order of the %d compare-and-sets explains their outcomes%s", len(history), stuck(history, left, limit))}
 	case porcupine.Unknown:
 		return []Violation{broken("linear", "the order of %d compare-and-sets was not found within %v", len(history), limit)}
 	}
 	return nil
+}
+
+// around is how many operations are told before and after the point at which
+// no order goes on.
+const around = 8
+
+// beside is how long ago an unseen operation may have ended that is told.
+const beside = 2 * time.Second
+
+// stuck tells where the longest order ends: its last operations, those that were
+// called next, of which none fits, and those beside them that nobody saw.
+func stuck(history []porcupine.Operation, left []trace.Op, limit time.Duration) string {
+	_, info := porcupine.CheckOperationsVerbose(register, history, limit)
+	var longest []int
+	for _, partition := range info.PartialLinearizations() {
+		for _, order := range partition {
+			if len(order) > len(longest) {
+				longest = order
+			}
+		}
+	}
+	var b strings.Builder
+	begin := slices.MinFunc(history, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) }).Input.(trace.Op).Call
+	tell := func(what string, op trace.Op) {
+		fmt.Fprintf(&b, "\n  %s client %d: %q at %d -> %q %s, from %.6f to %.6f s", what, op.Client, op.Expect, op.Rev, op.New, op.Outcome,
+			op.Call.Sub(begin).Seconds(), op.Return.Sub(begin).Seconds())
+	}
+	done := map[int]bool{}
+	for _, i := range longest {
+		done[i] = true
+	}
+	for _, i := range longest[max(0, len(longest)-around):] {
+		tell("fits", history[i].Input.(trace.Op))
+	}
+	var rest []int
+	for i := range history {
+		if !done[i] {
+			rest = append(rest, i)
+		}
+	}
+	slices.SortFunc(rest, func(i, j int) int { return cmp.Compare(history[i].Call, history[j].Call) })
+	rest = rest[:min(len(rest), around)]
+	for _, i := range rest {
+		tell("stuck", history[i].Input.(trace.Op))
+	}
+	for _, op := range left {
+		near := func(i int) bool {
+			return int64(op.Call) <= history[i].Return && int64(op.Return.Add(beside)) >= history[i].Call
+		}
+		if slices.ContainsFunc(rest, near) {
+			tell("unseen", op)
+		}
+	}
+	return b.String()
 }

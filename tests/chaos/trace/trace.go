@@ -205,6 +205,7 @@ type Slot struct {
 type Op struct {
 	Client       int
 	Expect, New  string
+	Rev          uint64 // at which Expect was read; for people
 	Call, Return Instant
 	Outcome      Outcome
 }

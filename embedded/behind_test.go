@@ -11,11 +11,7 @@ import (
 
 // A voter says of its own copy whether it is complete, in words.
 func TestBehind(t *testing.T) {
-	voters := embeddedtest.Voters(t, 3)
-	var options []embedded.Options
-	for i := range voters {
-		options = append(options, voterOptions(t, voters, i))
-	}
+	options := allOptions(t, embeddedtest.Voters(t, 3))
 	servers := startVoters(t, options)
 	complete := func() bool {
 		for _, s := range servers {

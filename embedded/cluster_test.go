@@ -56,6 +56,15 @@ func voterOptions(t *testing.T, voters []embedded.Peer, i int) embedded.Options 
 	return o
 }
 
+// allOptions are those of all voters, to run in this process.
+func allOptions(t *testing.T, voters []embedded.Peer) (options []embedded.Options) {
+	t.Helper()
+	for i := range voters {
+		options = append(options, voterOptions(t, voters, i))
+	}
+	return options
+}
+
 // startVoters runs all voters in this process and waits until each is ready.
 func startVoters(t *testing.T, options []embedded.Options) []*embedded.Server {
 	t.Helper()
@@ -72,10 +81,7 @@ func startVoters(t *testing.T, options []embedded.Options) []*embedded.Server {
 func TestThreeVotersInOneProcess(t *testing.T) {
 	voters := embeddedtest.Voters(t, 3)
 	var seen peerLog
-	var options []embedded.Options
-	for i := range voters {
-		options = append(options, voterOptions(t, voters, i))
-	}
+	options := allOptions(t, voters)
 	options[0].OnPeer = seen.onPeer
 	servers := startVoters(t, options)
 
@@ -297,10 +303,7 @@ func TestProbePeer(t *testing.T) {
 // others which accounts the data has.
 func TestNewVoterAdoptsTheIdentityOfTheCluster(t *testing.T) {
 	voters := embeddedtest.Voters(t, 3)
-	var options []embedded.Options
-	for i := range voters {
-		options = append(options, voterOptions(t, voters, i))
-	}
+	options := allOptions(t, voters)
 	servers := startVoters(t, options)
 	first := servers[0].Authority().Identity()
 	kv := bucket(t, embeddedtest.Connect(t, servers[0].Authority(), servers[0].ClientURL()), 3)

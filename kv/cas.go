@@ -89,22 +89,32 @@ func (s *Store) write(ctx context.Context, nc *nats.Conn, key string, value []by
 	msg.Header.Set(jetstream.MsgIDHeader, id)
 	for {
 		seq, err := publish(ctx, nc, s.stream, msg)
-		wait := busyPause
+		if err == nil {
+			return policy.Revision(seq), policy.OutcomeOK, nil
+		}
 		if errors.Is(err, errConflict) {
 			var rev policy.Revision
 			var outcome policy.Outcome
 			if rev, outcome, err = s.superseded(ctx, nc, key, *expect, id); !errors.Is(err, errStale) {
 				return rev, outcome, err
 			}
-			wait = stalePause
 		}
-		switch {
-		case err == nil:
-			return policy.Revision(seq), policy.OutcomeOK, nil
-		case !errors.Is(err, errBusy) && !errors.Is(err, errStale) || pause(ctx, wait) != nil:
+		if wait, again := sentAgain(err); !again || pause(ctx, wait) != nil {
 			return 0, policy.OutcomeUnknown, fmt.Errorf("write %s: %w", key, err)
 		}
 	}
+}
+
+// sentAgain says after which answers the same message is sent once more, and
+// when: those that say nothing of it yet.
+func sentAgain(err error) (wait time.Duration, again bool) {
+	switch {
+	case errors.Is(err, errBusy):
+		return busyPause, true
+	case errors.Is(err, errStale):
+		return stalePause, true
+	}
+	return 0, false
 }
 
 // superseded asks what stands in the place of a write that was refused: the

@@ -292,14 +292,20 @@ func (d *decoder) portKeys(l *layer) []field {
 }
 
 func (d *decoder) addresses(l *layer, v value) {
-	for _, p := range d.pairs(v, "addresses") {
+	l.addresses = append(l.addresses, ofNodes(d, v, "addresses", func(n node.Name) Address { return Address{Node: n} }, d.addressKeys)...)
+}
+
+// ofNodes reads an object whose keys are nodes; keys says what stands in each.
+func ofNodes[T any](d *decoder, v value, what string, of func(node.Name) T, keys func(*T) []field) (list []located[T]) {
+	for _, p := range d.pairs(v, what) {
 		n, ok := d.node(p.key)
-		a := located[Address]{Address{Node: n.value}, p.key.at}
-		d.object(p.val, "addresses", d.addressKeys(&a.value)...)
+		item := located[T]{of(n.value), p.key.at}
+		d.object(p.val, what, keys(&item.value)...)
 		if ok {
-			l.addresses = append(l.addresses, a)
+			list = append(list, item)
 		}
 	}
+	return list
 }
 
 func (d *decoder) addressKeys(a *Address) []field {
@@ -313,14 +319,7 @@ func (d *decoder) addressKeys(a *Address) []field {
 
 // cookies are nodes of other clusters (OTP: erlang:set_cookie/2).
 func (d *decoder) cookies(l *layer, v value) {
-	for _, p := range d.pairs(v, "cookies") {
-		n, ok := d.node(p.key)
-		f := located[Foreign]{Foreign{Node: n.value}, p.key.at}
-		d.object(p.val, "cookies", d.cookieKeys(&f.value)...)
-		if ok {
-			l.cookies = append(l.cookies, f)
-		}
-	}
+	l.cookies = append(l.cookies, ofNodes(d, v, "cookies", func(n node.Name) Foreign { return Foreign{Node: n} }, d.cookieKeys)...)
 }
 
 func (d *decoder) cookieKeys(f *Foreign) []field {

@@ -5,6 +5,7 @@ package chaos
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed7529eb29/regent/bus/cred"
 	"github.com/seed7529eb29/regent/manager/status"
 	"github.com/seed7529eb29/regent/tests/chaos/trace"
 )
@@ -395,6 +397,29 @@ func (c *cluster) led(by int, want bool) {
 		}
 		return false
 	})
+}
+
+// meta is the node whose server leads JetStream itself, as that server says.
+func (c *cluster) meta() (i int) {
+	c.t.Helper()
+	nc := connect(c.t, c.obs.thread, cred.System, c.urls(), "meta")
+	defer nc.Close()
+	until(c.t, "who leads JetStream", func() bool {
+		m, err := nc.Request("$SYS.REQ.SERVER.PING.JSZ", []byte(`{"leader_only": true}`), time.Second)
+		if err != nil {
+			return false
+		}
+		var reply struct {
+			Server struct {
+				Name string `json:"name"`
+			} `json:"server"`
+		}
+		if json.Unmarshal(m.Data, &reply) == nil {
+			i = c.index(reply.Server.Name)
+		}
+		return i > 0
+	})
+	return i
 }
 
 // send sends a signal to processes that may be gone.

@@ -61,22 +61,7 @@ func newClient(t testing.TB, from *host, urls []string, name string) *client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	authority, err := login()
-	if err != nil {
-		t.Fatal(err)
-	}
-	opts, err := authority.ConnOptions(cred.App, name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &client{thread: th}
-	opts = append(opts, nats.SetCustomDialer(dialer{th}), nats.DontRandomize(), nats.Name(name), nats.IgnoreDiscoveredServers(),
-		nats.Timeout(2*time.Second), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.ReconnectJitter(0, 0),
-		nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
-	until(t, name+" connects", func() bool {
-		c.nc, err = nats.Connect(strings.Join(urls, ","), opts...)
-		return err == nil
-	})
+	c := &client{thread: th, nc: connect(t, th, cred.App, urls, name)}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	until(t, name+" finds the store", func() bool { // which the nodes have yet to make
@@ -84,6 +69,27 @@ func newClient(t testing.TB, from *host, urls []string, name string) *client {
 		return err == nil
 	})
 	return c
+}
+
+// connect connects one of the cluster's users.
+func connect(t testing.TB, from *thread, user cred.User, urls []string, name string) (nc *nats.Conn) {
+	t.Helper()
+	authority, err := login()
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts, err := authority.ConnOptions(user, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts = append(opts, nats.SetCustomDialer(dialer{from}), nats.DontRandomize(), nats.Name(name), nats.IgnoreDiscoveredServers(),
+		nats.Timeout(2*time.Second), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.ReconnectJitter(0, 0),
+		nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	until(t, name+" connects", func() bool {
+		nc, err = nats.Connect(strings.Join(urls, ","), opts...)
+		return err == nil
+	})
+	return nc
 }
 
 func (c *client) close() {

@@ -12,8 +12,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/seed7529eb29/regent/policy"
 	"github.com/seed7529eb29/regent/tests/chaos/trace"
 )
 
@@ -32,6 +34,13 @@ func storeRows() []row {
 			r.leaderFails(syscall.SIGSTOP)
 			r.stays(2 * lease.TTL)
 			send(syscall.SIGCONT, r.nodes[r.victim].pid()) // without an app nothing had to end it
+			r.heal()
+			r.rest()
+		}},
+		{name: "past-leader", short: true, what: "a leader of the store is cut off; who knows more writes to it", do: func(r *run) {
+			leader := r.meta()
+			r.led(leader, true)
+			r.writesToThePast(leader)
 			r.heal()
 			r.rest()
 		}},
@@ -164,6 +173,40 @@ func (r *run) leaderFails(sig syscall.Signal) {
 	leader := owner%3 + 1
 	r.led(leader, true)
 	r.strikeAt(leader, func(m *member) { send(sig, m.pid()) })
+}
+
+// writesToThePast cuts the leader off, which leads JetStream as well, and writes
+// on without it. As long as it does not know that it leads nobody, it refuses a
+// write on a revision that it has not seen, and says that it has none: for
+// whoever asked that is no refusal, since nothing stands in the write's place.
+func (r *run) writesToThePast(leader int) {
+	r.t.Helper()
+	urls := r.urls()
+	past := newClient(r.t, r.net.hosts[0], urls[leader-1:leader], "past")
+	defer past.close()
+	present := newClient(r.t, r.net.hosts[0], urls[leader%3:leader%3+1], "present")
+	defer present.close()
+	r.strikeAt(leader, func(m *member) { r.must(r.net.isolate(m.host.i)) })
+	const key = "past"
+	var rev policy.Revision
+	until(r.t, "the others write without the leader", func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		defer cancel()
+		_, last, err := present.store.ReadKey(ctx, key)
+		if err != nil {
+			return false
+		}
+		var outcome policy.Outcome
+		rev, outcome, _ = present.store.CASKey(ctx, key, []byte("known"), last, uuid.NewString())
+		return outcome == policy.OutcomeOK
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_, outcome, err := past.store.CASKey(ctx, key, []byte("more"), rev, uuid.NewString())
+	if outcome != policy.OutcomeUnknown {
+		r.fail("past", "a write on revision %d, the last one, is %v where it is not known", rev, outcome)
+	}
+	r.note("where the revision is not known, %.1f s after the cut: %v", trace.Now().Sub(r.hitAt).Seconds(), err)
 }
 
 // end stops a node gracefully.

@@ -38,6 +38,10 @@ apps:
 // anywhere.
 var soakBest = map[string][]string{"exclusive": {"node1@h1"}, "overlap": {"node2@h2"}, "never": nil}
 
+// soakCells is how many cells the probers of a storm fight over: what goes wrong
+// once in a hundred thousand compare-and-sets is to be found in an hour.
+const soakCells = 6
+
 // soakTimeout is the longest Timeout of the plan.
 const soakTimeout = time.Second
 
@@ -66,7 +70,7 @@ func TestSoak(t *testing.T) {
 type soak struct {
 	*cluster
 	rnd     *rand.Rand
-	probers []*prober
+	probers [][]*prober // of each cell
 	storms  int
 	begun   time.Time
 	counts  map[string]int
@@ -151,7 +155,10 @@ func (s *soak) dismiss() {
 // storm draws faults for a while.
 func (s *soak) storm() {
 	s.storms++
-	s.probers = newProbers(s.t, s.cluster, fmt.Sprintf("chaos-%d", s.storms))
+	s.probers = nil
+	for cell := range soakCells {
+		s.probers = append(s.probers, newProbers(s.t, s.cluster, fmt.Sprintf("chaos-%d-%d", s.storms, cell)))
+	}
 	for end := time.Now().Add(s.between(8*time.Second, 25*time.Second)); time.Now().Before(end); {
 		s.strike()
 		s.settleUntil(time.Now().Add(s.between(200*time.Millisecond, 4*time.Second)))
@@ -241,10 +248,12 @@ func (s *soak) calm() {
 		s.longest = max(s.longest, took)
 	}
 	s.tell(h.Check())
-	ops := history(s.probers)
-	s.tell(checkers.Linear(ops, 30*time.Second))
-	for _, op := range ops {
-		s.ops[op.Outcome]++
+	for _, probers := range s.probers {
+		ops := history(probers)
+		s.tell(checkers.Linear(ops, 30*time.Second))
+		for _, op := range ops {
+			s.ops[op.Outcome]++
+		}
 	}
 	s.panics()
 	if s.t.Failed() {

@@ -68,7 +68,7 @@ func (w *watch) run() error {
 		select {
 		case f, open := <-w.in:
 			if !open {
-				return w.avenge("the agent is gone")
+				return w.avenge(w.cause())
 			}
 			if f.Bye {
 				w.acknowledge(f.Seq)
@@ -77,7 +77,7 @@ func (w *watch) run() error {
 			w.take(f)
 		case <-w.alarm.rung:
 			if w.due() {
-				return w.avenge("the agent's right to run apps has run out")
+				return w.avenge(w.cause())
 			}
 		}
 	}
@@ -179,6 +179,15 @@ func (w *watch) due() bool {
 }
 
 func (w *watch) passed() bool { return w.vigil.Passed(samehost.Boottime()) }
+
+// cause says why the agent ends. The kernel may have ended it at its deadline
+// before this warden, on a busy host, got to do it.
+func (w *watch) cause() string {
+	if w.passed() {
+		return "the agent's right to run apps has run out"
+	}
+	return "the agent is gone"
+}
 
 // avenge ends the agent and all that it has started, and says so when it is
 // proved.

@@ -184,10 +184,9 @@ func testRefused(t *testing.T, a Adapter) {
 			t.Errorf("CAS at %d of a cell at %d: %v, expected refused", expect, next, outcome)
 		}
 	}
-	first, rev = second, next
 	// Whoever expects what is not there may know more than whoever answers: it
 	// need not be refused, but it is never applied.
-	for _, w := range []policy.Write{appWrite("app", "n2@h", 3, rev+1), appWrite("other", "n2@h", 3, rev)} {
+	for _, w := range []policy.Write{appWrite("app", "n2@h", 3, next+1), appWrite("other", "n2@h", 3, next)} {
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		_, outcome, _ := a.CAS(ctx, w)
 		cancel()
@@ -195,7 +194,7 @@ func testRefused(t *testing.T, a Adapter) {
 			t.Errorf("CAS of %s at %d, which it does not have: %v", w.Cell.Key, w.Expect, outcome)
 		}
 	}
-	expectCell(t, mustRead(t, a, first.Cell.Key), first.Cell, rev)
+	expectCell(t, mustRead(t, a, second.Cell.Key), second.Cell, next)
 }
 
 func testOneWinner(t *testing.T, a Adapter) {

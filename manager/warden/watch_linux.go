@@ -68,7 +68,7 @@ func (w *watch) run() error {
 		select {
 		case f, open := <-w.in:
 			if !open {
-				return w.avenge(w.cause())
+				return w.avenge()
 			}
 			if f.Bye {
 				w.acknowledge(f.Seq)
@@ -77,7 +77,7 @@ func (w *watch) run() error {
 			w.take(f)
 		case <-w.alarm.rung:
 			if w.due() {
-				return w.avenge(w.cause())
+				return w.avenge()
 			}
 		}
 	}
@@ -191,8 +191,8 @@ func (w *watch) cause() string {
 
 // avenge ends the agent and all that it has started, and says so when it is
 // proved.
-func (w *watch) avenge(why string) error {
-	begin, groups := time.Now(), w.vigil.Groups()
+func (w *watch) avenge() error {
+	why, begin, groups := w.cause(), time.Now(), w.vigil.Groups()
 	_ = w.last.Arm(0)
 	w.kill(w.vigil.Begin(samehost.Boottime()))
 	if !w.vigil.Met() {

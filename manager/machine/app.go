@@ -296,7 +296,7 @@ func (m *Machine) write(a *app, op Op, change func(*policy.AppRecord)) *request 
 	return a.req
 }
 
-// slot names this session, for a claim or a request.
+// slot names the session of this node, for a claim or a request.
 func (m *Machine) slot() policy.Slot {
 	return policy.Slot{Node: m.cfg.Self, Session: m.session.id, SRev: m.session.rev}
 }

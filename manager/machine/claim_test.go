@@ -109,7 +109,7 @@ func TestA1ClaimHolds(t *testing.T) {
 		rec.StartKind, rec.StartFrom = policy.StartTakeover, n1
 		r.wants(OpClaim, r.put(rec), r.claimWrite(policy.StartTakeover, p))
 	})
-	t.Run("owner is this session by a claim that landed", func(t *testing.T) {
+	t.Run("owner is the own session by a claim that landed", func(t *testing.T) {
 		r := newRig(t)
 		r.follow()
 		rec := free(4)

@@ -42,7 +42,7 @@ func (m *Machine) decideOwned(a *app) {
 	}
 }
 
-// decideLanded: the record names this session by a claim that was never
+// decideLanded: the record names the own session by a claim that was never
 // acknowledged as the latest. It gives no licence; it is claimed again, or
 // given up.
 func (m *Machine) decideLanded(a *app) {

@@ -429,7 +429,7 @@ func ofType(t policy.RestartType) func(*Command) {
 	return func(c *Command) { c.Type = t }
 }
 
-// mySlot is what this session writes into a slot.
+// mySlot is what the own session writes into a slot.
 func (r *rig) mySlot(epoch policy.Epoch, nonce policy.Nonce) policy.Slot {
 	s := r.m.slot()
 	s.Epoch, s.Nonce = epoch, nonce

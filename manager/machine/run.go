@@ -9,7 +9,7 @@ import (
 )
 
 // startOwned starts an instance if there is a licence: the acknowledged latest
-// claim, of this session, still within its deadline, its epoch on disk, and no
+// claim, of the own session, still within its deadline, its epoch on disk, and no
 // reason to stop at once.
 func (m *Machine) startOwned(a *app) {
 	c := a.claim

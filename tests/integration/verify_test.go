@@ -194,6 +194,20 @@ func (g *ledgered) proved() {
 			g.t.Errorf("%s: healthz %d %s", n, code, text)
 		}
 	}
+	var missing string
+	g.eventually("node2@lxw has all metrics", func() bool {
+		line := g.metered(wardens)
+		if line != "" && line != missing {
+			missing = line
+			g.t.Logf("metrics of node2@lxw have no %s yet", line)
+		}
+		return line == ""
+	})
+}
+
+// metered is the first line that node2's metrics lack.
+func (g *ledgered) metered(wardens int) (missing string) {
+	g.t.Helper()
 	_, metrics := g.shown("node2@lxw", "/metrics")
 	for _, line := range []string{
 		`regent_double_owner_total{app="myapp"} 0`, `regent_app_running{app="myapp"} 1`, `regent_app_owned{app="myapp"} 0`, `regent_session 1`, `regent_quorum 1`, `regent_servers 3`,
@@ -201,9 +215,10 @@ func (g *ledgered) proved() {
 		`regent_renewals_total{outcome="ok"} `, `regent_build_info{cluster="default",node="node2@lxw"`,
 	} {
 		if !strings.Contains(metrics, line) {
-			g.t.Errorf("metrics of node2@lxw have no %s", line)
+			return line
 		}
 	}
+	return ""
 }
 
 // wardens is how many deaths the wardens have certified: that of node1@lxw as a

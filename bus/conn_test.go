@@ -11,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"github.com/seed7529eb29/regent/embedded/embeddedtest/port"
 )
 
 func withUser(user, password string) func(*server.Options) {
@@ -60,7 +62,7 @@ func TestDialSaysWhyNot(t *testing.T) {
 	ours, theirs := newAuthority(t), newAuthority(t)
 	locked := startServer(t, withUser("u", "p"))
 	secure := startServer(t, withTLS(ours.config(t)))
-	nobody := fmt.Sprintf("nats://127.0.0.1:%d", freePort(t))
+	nobody := fmt.Sprintf("nats://127.0.0.1:%d", port.Free(t, 1)[0])
 	stranger := theirs.config(t)
 	stranger.RootCAs = ours.pool // trusts the server, isn't trusted by it
 	for _, tt := range []struct {
@@ -111,10 +113,10 @@ func TestDialWithMutualTLS(t *testing.T) {
 func TestDialWaitsForAServer(t *testing.T) {
 	checkLeaks(t)
 	var d diary
-	port := freePort(t)
+	free := port.Free(t, 1)[0]
 	dialled := make(chan error, 1)
 	var c *Conn
-	o := Options{URLs: []string{fmt.Sprintf("nats://127.0.0.1:%d", port)}}
+	o := Options{URLs: []string{fmt.Sprintf("nats://127.0.0.1:%d", free)}}
 	d.events(&o)
 	ctx := t.Context()
 	go func() {
@@ -123,7 +125,7 @@ func TestDialWaitsForAServer(t *testing.T) {
 		dialled <- err
 	}()
 	eventually(t, "a failed attempt", func() bool { return d.has("attempt nats://127.0.0.1") })
-	startServer(t, func(o *server.Options) { o.Port, o.ServerName = port, "late" })
+	startServer(t, func(o *server.Options) { o.Port, o.ServerName = free, "late" })
 	if err := <-dialled; err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +159,7 @@ func TestDialEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cause := errors.New("enough")
 	cancel(cause)
-	if _, err := Dial(ctx, Options{URLs: []string{fmt.Sprintf("127.0.0.1:%d", freePort(t))}}); !errors.Is(err, cause) || !errors.Is(err, ErrUnreachable) {
+	if _, err := Dial(ctx, Options{URLs: []string{fmt.Sprintf("127.0.0.1:%d", port.Free(t, 1)[0])}}); !errors.Is(err, cause) || !errors.Is(err, ErrUnreachable) {
 		t.Errorf("%v", err)
 	}
 }
@@ -251,7 +253,7 @@ func TestAlternateIsAnotherServer(t *testing.T) {
 	a, b := startServer(t), startServer(t)
 	c := dial(t, a, func(o *Options) {
 		o.URLs = append(o.URLs, b.ClientURL())
-		o.Alternates = []string{a.ClientURL(), fmt.Sprintf("nats://127.0.0.1:%d", freePort(t)), b.ClientURL()}
+		o.Alternates = []string{a.ClientURL(), fmt.Sprintf("nats://127.0.0.1:%d", port.Free(t, 1)[0]), b.ClientURL()}
 	})
 	alternate := func(s *server.Server) func() bool {
 		return func() bool {

@@ -16,6 +16,7 @@ import (
 	"github.com/seed7529eb29/regent/bus/cred"
 	"github.com/seed7529eb29/regent/embedded"
 	"github.com/seed7529eb29/regent/embedded/embeddedtest"
+	"github.com/seed7529eb29/regent/embedded/embeddedtest/port"
 )
 
 // bucket makes the bucket b with so many replicas; JetStream answers already.
@@ -192,7 +193,7 @@ func TestOneServerPerDataDir(t *testing.T) {
 
 func TestPortTaken(t *testing.T) {
 	first := embeddedtest.Options(t, "n1@test")
-	first.ClientListen = embeddedtest.FreeAddrs(t, 1)[0]
+	first.ClientListen = port.Addrs(t, 1)[0]
 	embeddedtest.StartWith(t, first)
 
 	client := embeddedtest.Options(t, "n2@test")

@@ -2,7 +2,6 @@ package kv_test
 
 import (
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
+	"github.com/seed7529eb29/regent/embedded/embeddedtest/port"
 	"github.com/seed7529eb29/regent/kv"
 )
 
@@ -54,7 +54,7 @@ func run(t *testing.T, opts *server.Options) *server.Server {
 // startCluster runs n servers as one cluster until the end of the test.
 func startCluster(t *testing.T, n int) []*server.Server {
 	t.Helper()
-	ports := freePorts(t, n)
+	ports := port.Free(t, n)
 	var routes []*url.URL
 	for _, p := range ports {
 		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", p)})
@@ -68,21 +68,6 @@ func startCluster(t *testing.T, n int) []*server.Server {
 		}))
 	}
 	return servers
-}
-
-// freePorts finds n free ports. They are reserved together, so that they differ.
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = l.Close() }()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
 }
 
 // connect connects to the first of servers, and knows the others.

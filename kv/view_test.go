@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/seed7529eb29/regent/embedded/embeddedtest/port"
 	"github.com/seed7529eb29/regent/kv"
 	"github.com/seed7529eb29/regent/kv/kvtest"
 	"github.com/seed7529eb29/regent/policy"
@@ -327,9 +328,9 @@ func TestASlowWatcherLosesAndLoadsAgain(t *testing.T) {
 // gives their revisions again.
 func TestAWatchSeesABucketThatWentBack(t *testing.T) {
 	dir, copied := t.TempDir(), t.TempDir()
-	port := freePorts(t, 1)[0]
+	free := port.Free(t, 1)[0]
 	start := func() *server.Server {
-		return startServer(t, func(o *server.Options) { o.Port, o.StoreDir = port, dir })
+		return startServer(t, func(o *server.Options) { o.Port, o.StoreDir = free, dir })
 	}
 	stop := func(srv *server.Server) {
 		srv.Shutdown()

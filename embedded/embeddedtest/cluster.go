@@ -20,6 +20,7 @@ import (
 
 	"github.com/seed7529eb29/regent/bus/cred"
 	"github.com/seed7529eb29/regent/embedded"
+	"github.com/seed7529eb29/regent/embedded/embeddedtest/port"
 )
 
 // Cluster is a number of servers, each a process of its own. Members are
@@ -74,7 +75,7 @@ func NewCluster(t testing.TB, n int, options ...Option) *Cluster {
 	}
 	cluster := &Cluster{t: t}
 	voters := Voters(t, n)
-	clients := FreeAddrs(t, n)
+	clients := port.Addrs(t, n)
 	for i, v := range voters {
 		config := memberConfig{
 			Name: v.Name, Cookie: Cookie, Derived: derived, DataDir: t.TempDir(),
@@ -93,7 +94,7 @@ func NewCluster(t testing.TB, n int, options ...Option) *Cluster {
 func Voters(t testing.TB, n int) []embedded.Peer {
 	t.Helper()
 	var voters []embedded.Peer
-	for i, addr := range FreeAddrs(t, n) {
+	for i, addr := range port.Addrs(t, n) {
 		voters = append(voters, embedded.Peer{Name: fmt.Sprintf("n%d@test", i+1), ClusterAddr: addr})
 	}
 	return voters

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed7529eb29/regent/embedded/embeddedtest"
+	"github.com/seed7529eb29/regent/embedded/embeddedtest/port"
 	"github.com/seed7529eb29/regent/manager"
 )
 
@@ -89,7 +89,7 @@ func newRig(t *testing.T) *rig {
 	})
 	var text strings.Builder
 	text.WriteString("addresses:\n")
-	free := embeddedtest.FreeAddrs(t, 6)
+	free := port.Addrs(t, 6)
 	for i := range 3 {
 		text.WriteString(fmt.Sprintf("  node%d@lxw: {client: %q, cluster: %q}\n", i+1, free[2*i], free[2*i+1]))
 	}

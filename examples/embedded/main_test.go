@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed7529eb29/regent/embedded/embeddedtest"
+	"github.com/seed7529eb29/regent/embedded/embeddedtest/port"
 	"github.com/seed7529eb29/regent/manager"
 )
 
@@ -108,7 +108,7 @@ func newRig(t *testing.T) *rig {
 	})
 	var text bytes.Buffer
 	fmt.Fprintln(&text, "addresses:")
-	ports := embeddedtest.FreePorts(t, 6)
+	ports := port.Free(t, 6)
 	for i := range 3 {
 		fmt.Fprintf(&text, "  node%d@lxw: {client: \"127.0.0.1:%d\", cluster: \"127.0.0.1:%d\"}\n", i+1, ports[2*i], ports[2*i+1])
 	}

@@ -5,7 +5,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/seed7529eb29/regent/embedded/embeddedtest/port"
 	"github.com/seed7529eb29/regent/manager/samehost"
 )
 
@@ -104,7 +104,7 @@ func newRig(t *testing.T, more string) *rig {
 	r.write("cookie", "a cookie for the test of fencing")
 	var text strings.Builder
 	text.WriteString(more + "\naddresses:\n")
-	for i, l := range listeners(t, 6) {
+	for i, l := range port.Addrs(t, 6) {
 		if i%2 == 0 {
 			r.addr = append(r.addr, l)
 			fmt.Fprintf(&text, "  node%d@lxw: {client: %q, ", i/2+1, l)
@@ -114,19 +114,6 @@ func newRig(t *testing.T, more string) *rig {
 	}
 	r.write("test.yaml", text.String())
 	return r
-}
-
-// listeners are free addresses.
-func listeners(t *testing.T, n int) (addrs []string) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = l.Close() }()
-		addrs = append(addrs, l.Addr().String())
-	}
-	return addrs
 }
 
 func (r *rig) file(name string) string { return filepath.Join(r.dir, name) }

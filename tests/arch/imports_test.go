@@ -154,7 +154,11 @@ var graph = map[string][]may{
 		{"bus/cred", "who may connect"},
 		{"github.com/nats-io/jwt/v2", "the operator that the server trusts"},
 	},
+	"embedded/embeddedtest/port": {
+		{"golang.org/x/sys/unix", "locks that end with their process"},
+	},
 	"embedded/embeddedtest": {
+		{"embedded/embeddedtest/port", "where they listen"},
 		{natsGo, "clients of the servers under test"},
 		{jetStream, "streams on them"},
 		{"embedded", "what it starts"},
@@ -266,6 +270,7 @@ var testMay = []may{
 	{"pgregory.net/rapid", "properties"},
 	{"go.uber.org/goleak", "nothing is left behind"},
 	{"kv/kvtest", "a store in memory, which imports no NATS"},
+	{"embedded/embeddedtest/port", "ports to listen on, which no other test has"},
 	{"github.com/prometheus/client_golang/prometheus/testutil", "metrics as text"},
 }
 

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/seed7529eb29/regent/embedded/embeddedtest"
+	"github.com/seed7529eb29/regent/embedded/embeddedtest/port"
 )
 
 // erlang is three nodes of Erlang/OTP; nil where it is not installed.
@@ -22,7 +22,7 @@ func (b *lab) erlang(k kind) *erlang {
 		b.t.Log("SKIPPED in part: no erl on PATH: nothing to compare with")
 		return nil
 	}
-	e := &erlang{lab: b, dir: b.path(fmt.Sprintf("erlang-%d", k)), port: embeddedtest.FreePorts(b.t, 1)[0]}
+	e := &erlang{lab: b, dir: b.path(fmt.Sprintf("erlang-%d", k)), port: port.Free(b.t, 1)[0]}
 	if err := os.Mkdir(e.dir, 0o700); err != nil {
 		b.t.Fatal(err)
 	}

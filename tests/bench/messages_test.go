@@ -22,6 +22,7 @@ import (
 	"github.com/seed7529eb29/regent/bus/cred"
 	"github.com/seed7529eb29/regent/embedded"
 	"github.com/seed7529eb29/regent/embedded/embeddedtest"
+	"github.com/seed7529eb29/regent/embedded/embeddedtest/port"
 	"github.com/seed7529eb29/regent/manager"
 	"github.com/seed7529eb29/regent/manager/proc"
 )
@@ -317,8 +318,8 @@ func erlangSeries(t *testing.T) (out []measured) {
 		return nil
 	}
 	dir := t.TempDir()
-	port := strconv.Itoa(embeddedtest.FreePorts(t, 1)[0])
-	env := append(os.Environ(), "HOME="+dir, "ERL_EPMD_PORT="+port, "ERL_EPMD_ADDRESS=127.0.0.1")
+	free := strconv.Itoa(port.Free(t, 1)[0])
+	env := append(os.Environ(), "HOME="+dir, "ERL_EPMD_PORT="+free, "ERL_EPMD_ADDRESS=127.0.0.1")
 	if out, err := exec.Command("erlc", "-o", dir, "erlang/messages.erl").CombinedOutput(); err != nil {
 		t.Fatalf("erlc: %v\n%s", err, out)
 	}
@@ -331,7 +332,7 @@ func erlangSeries(t *testing.T) (out []measured) {
 		return cmd
 	}
 	end := func(cmd *exec.Cmd) { _ = cmd.Process.Kill(); _ = cmd.Wait() }
-	epmd := begin("epmd", "-port", port, "-address", "127.0.0.1")
+	epmd := begin("epmd", "-port", free, "-address", "127.0.0.1")
 	defer end(epmd)
 	far := begin("erl", "-noinput", "-name", "b@127.0.0.1", "-setcookie", "bench", "-pa", dir, "-eval", "messages:serve()")
 	defer end(far)

@@ -18,7 +18,7 @@ import (
 	"github.com/seed7529eb29/regent/bus"
 	"github.com/seed7529eb29/regent/bus/cred"
 	"github.com/seed7529eb29/regent/bus/service"
-	"github.com/seed7529eb29/regent/embedded/embeddedtest"
+	"github.com/seed7529eb29/regent/embedded/embeddedtest/port"
 	"github.com/seed7529eb29/regent/kv"
 	"github.com/seed7529eb29/regent/manager/status"
 	nodename "github.com/seed7529eb29/regent/policy/node"
@@ -45,7 +45,7 @@ func (b *lab) regent(k kind) *cluster {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		b.t.Fatal(err)
 	}
-	c := &cluster{lab: b, stamps: stampFile{b.t, filepath.Join(dir, "stamps")}, ports: embeddedtest.FreePorts(b.t, 6)}
+	c := &cluster{lab: b, stamps: stampFile{b.t, filepath.Join(dir, "stamps")}, ports: port.Free(b.t, 6)}
 	c.env = append(os.Environ(), "HOME="+dir, "XDG_STATE_HOME="+dir, "XDG_RUNTIME_DIR="+dir)
 	var text strings.Builder
 	text.WriteString("distributed: [{app: bench, timeout: 0s, nodes: [[node1@lab, node2@lab, node3@lab]]}]\nhosts: {lab: 127.0.0.1}\naddresses:\n")

@@ -5,11 +5,8 @@ package conformance
 import (
 	"cmp"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -19,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed7529eb29/regent/embedded/embeddedtest/port"
 	"github.com/seed7529eb29/regent/tests/scenario"
 )
 
@@ -105,11 +103,7 @@ func newLab(t *testing.T) *lab {
 	t.Cleanup(r.end)
 	l.engines = append(l.engines, r)
 	if _, err := exec.LookPath("erl"); err == nil {
-		port, err := freePort()
-		if err != nil {
-			t.Fatal(err)
-		}
-		e, err := newErlang(t.TempDir(), port)
+		e, err := newErlang(t.TempDir(), port.Free(t, 1)[0])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,32 +111,6 @@ func newLab(t *testing.T) *lab {
 		l.engines = append(l.engines, e)
 	}
 	return l
-}
-
-// given are the ports that were handed out: whoever gets one listens there only
-// later.
-var given = struct {
-	sync.Mutex
-	ports map[int]bool
-}{ports: map[int]bool{}}
-
-// freePort is below those that systems give to outgoing connections.
-func freePort() (int, error) {
-	given.Lock()
-	defer given.Unlock()
-	for range 1000 {
-		port := 20000 + rand.IntN(10000)
-		if given.ports[port] {
-			continue
-		}
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil || l.Close() != nil {
-			continue
-		}
-		given.ports[port] = true
-		return port, nil
-	}
-	return 0, errors.New("no free port")
 }
 
 // plays is how often a scenario is played before what was seen is believed

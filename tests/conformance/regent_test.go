@@ -15,6 +15,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"github.com/seed7529eb29/regent/embedded/embeddedtest/port"
 	"github.com/seed7529eb29/regent/tests/scenario"
 )
 
@@ -112,18 +113,14 @@ func (k *regentKind) addresses(nodes []string) (string, error) {
 	if k.ports != "" {
 		return k.ports, nil
 	}
+	p, err := port.Take(2 * len(nodes))
+	if err != nil {
+		return "", err
+	}
 	var text strings.Builder
 	text.WriteString("hosts: {h: 127.0.0.1}\naddresses:\n")
-	for _, n := range nodes {
-		client, err := freePort()
-		if err != nil {
-			return "", err
-		}
-		route, err := freePort()
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintf(&text, "  %s@h: {client: \"127.0.0.1:%d\", cluster: \"127.0.0.1:%d\"}\n", n, client, route)
+	for i, n := range nodes {
+		fmt.Fprintf(&text, "  %s@h: {client: \"127.0.0.1:%d\", cluster: \"127.0.0.1:%d\"}\n", n, p[2*i], p[2*i+1])
 	}
 	k.ports = text.String()
 	return k.ports, nil

@@ -14,7 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/seed7529eb29/regent/bus/cred"
-	"github.com/seed7529eb29/regent/embedded/embeddedtest"
+	"github.com/seed7529eb29/regent/embedded/embeddedtest/port"
 )
 
 // least are the permissions of a role, as an operator gives them.
@@ -224,7 +224,7 @@ func TestNKeyFile(t *testing.T) {
 // have JetStream, and a domain, of their own. The bucket is in the hub's.
 func TestLeafAndDomain(t *testing.T) {
 	t.Parallel()
-	p := embeddedtest.FreePorts(t, 1)
+	p := port.Free(t, 1)
 	hub := newServer(t, "hub", strings.Replace(withJetStream, "{", "{ domain: hub,", 1)+fmt.Sprintf("leafnodes { listen: \"127.0.0.1:%d\" }\n", p[0]))
 	hub.boot()
 	hub.waitHealthy()
@@ -256,7 +256,7 @@ func TestLeafAndDomain(t *testing.T) {
 // hub.
 func TestLeafWithoutJetStream(t *testing.T) {
 	t.Parallel()
-	p := embeddedtest.FreePorts(t, 1)
+	p := port.Free(t, 1)
 	hub := newServer(t, "hub", strings.Replace(withJetStream, "{", "{ domain: hub,", 1)+fmt.Sprintf("leafnodes { listen: \"127.0.0.1:%d\" }\n", p[0]))
 	hub.boot()
 	hub.waitHealthy()

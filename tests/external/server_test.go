@@ -17,7 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
-	"github.com/seed7529eb29/regent/embedded/embeddedtest"
+	"github.com/seed7529eb29/regent/embedded/embeddedtest/port"
 )
 
 // server is a nats-server with a configuration file.
@@ -41,7 +41,7 @@ const (
 // newServer writes a configuration with the given additions; it starts nothing.
 func newServer(t *testing.T, name, additions string) *server {
 	t.Helper()
-	dir, p := t.TempDir(), embeddedtest.FreePorts(t, 3)
+	dir, p := t.TempDir(), port.Free(t, 3)
 	s := &server{
 		t: t, name: name, port: p[0], monitor: p[1], route: p[2],
 		conf: filepath.Join(dir, name+".conf"), log: filepath.Join(dir, name+".log"),

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed7529eb29/regent/embedded/embeddedtest"
+	"github.com/seed7529eb29/regent/embedded/embeddedtest/port"
 	"github.com/seed7529eb29/regent/manager/status"
 	"github.com/seed7529eb29/regent/tests/natscli"
 )
@@ -40,7 +40,7 @@ func newVoters(t *testing.T, names ...string) *voters {
 // place gives a node an address of its own, as a machine does.
 func (v *voters) place(name string) {
 	v.t.Helper()
-	p := embeddedtest.FreePorts(v.t, 2)
+	p := port.Free(v.t, 2)
 	v.addresses[name] = [2]int{p[0], p[1]}
 }
 

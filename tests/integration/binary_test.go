@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed7529eb29/regent/embedded/embeddedtest"
+	"github.com/seed7529eb29/regent/embedded/embeddedtest/port"
 	"github.com/seed7529eb29/regent/manager"
 )
 
@@ -138,7 +138,7 @@ func (m *host) configure(name, text string, nodes ...string) (clients map[string
 	var b strings.Builder
 	b.WriteString(text)
 	b.WriteString("\nhosts: {lxw: 127.0.0.1}\naddresses:\n")
-	ports := embeddedtest.FreePorts(m.t, 2*len(nodes))
+	ports := port.Free(m.t, 2*len(nodes))
 	for i, n := range nodes {
 		clients[n] = fmt.Sprintf("127.0.0.1:%d", ports[2*i])
 		fmt.Fprintf(&b, "  %s: {client: %q, cluster: \"127.0.0.1:%d\"}\n", n, clients[n], ports[2*i+1])

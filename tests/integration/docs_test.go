@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed7529eb29/regent/embedded/embeddedtest"
+	"github.com/seed7529eb29/regent/embedded/embeddedtest/port"
 	"github.com/seed7529eb29/regent/manager"
 	"github.com/seed7529eb29/regent/manager/machine"
 	"github.com/seed7529eb29/regent/tests/natscli"
@@ -67,7 +67,7 @@ func (d *documented) classic() {
 		}
 		d.write(filepath.Base(f), string(text))
 	}
-	p := embeddedtest.FreePorts(d.t, 6)
+	p := port.Free(d.t, 6)
 	d.at = fmt.Sprintf("127.0.0.1:%d", p[2])
 	var b strings.Builder
 	for i := range 3 {
@@ -213,7 +213,7 @@ func TestThreeMachines(t *testing.T) {
 	doc := readPage(t, "../../docs/quickstart.md")
 	h := newHost(t)
 	const section = "Three machines"
-	ports := embeddedtest.FreePorts(t, 6)
+	ports := port.Free(t, 6)
 	var text strings.Builder
 	text.WriteString(strings.ReplaceAll(doc.blocks[section][0], "10.0.0.", "127.0.0.") + "\naddresses:\n")
 	for i, n := range []string{"node1@a", "node2@b", "node3@c"} {

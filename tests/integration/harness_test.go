@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/seed7529eb29/regent/bus/cred"
-	"github.com/seed7529eb29/regent/embedded/embeddedtest"
+	"github.com/seed7529eb29/regent/embedded/embeddedtest/port"
 	"github.com/seed7529eb29/regent/manager"
 	"github.com/seed7529eb29/regent/policy"
 )
@@ -192,7 +192,7 @@ distributed:
 func configuredCluster(t *testing.T, yaml string) *cluster {
 	t.Helper()
 	c := &cluster{t: t, dir: t.TempDir(), j: &journal{}, cookie: cookie(t, "integration-test-cookie-0123456789"), nodes: map[string]*running{}, log: &testLog{w: t.Output()}}
-	p := embeddedtest.FreePorts(t, 6)
+	p := port.Free(t, 6)
 	yaml += "hosts: {lxw: 127.0.0.1}\naddresses:\n"
 	for i := range 3 {
 		yaml += fmt.Sprintf("  node%d@lxw: {client: \"127.0.0.1:%d\", cluster: \"127.0.0.1:%d\"}\n", i+1, p[2*i], p[2*i+1])

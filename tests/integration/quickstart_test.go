@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed7529eb29/regent/embedded/embeddedtest"
+	"github.com/seed7529eb29/regent/embedded/embeddedtest/port"
 	"github.com/seed7529eb29/regent/manager"
 	"github.com/seed7529eb29/regent/manager/machine"
 )
@@ -68,7 +68,7 @@ func TestQuickstart(t *testing.T) {
 	doc := readPage(t, "../../docs/quickstart.md")
 	h := newHost(t)
 	setup := "Three nodes on one machine"
-	ports := embeddedtest.FreePorts(t, 6)
+	ports := port.Free(t, 6)
 	h.write("cluster.yaml", doc.blocks[setup][0]+fmt.Sprintf(
 		"\naddresses:\n  node1@lxw: {client: \"127.0.0.1:%d\", cluster: \"127.0.0.1:%d\"}\n  node2@lxw: {client: \"127.0.0.1:%d\", cluster: \"127.0.0.1:%d\"}\n  node3@lxw: {client: \"127.0.0.1:%d\", cluster: \"127.0.0.1:%d\"}\n",
 		ports[0], ports[1], ports[2], ports[3], ports[4], ports[5]))

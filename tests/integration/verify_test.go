@@ -18,7 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed7529eb29/regent/bus/cred"
-	"github.com/seed7529eb29/regent/embedded/embeddedtest"
+	"github.com/seed7529eb29/regent/embedded/embeddedtest/port"
 	"github.com/seed7529eb29/regent/kv"
 	"github.com/seed7529eb29/regent/manager"
 )
@@ -38,8 +38,8 @@ func newLedgered(t *testing.T) *ledgered {
 	g.write("pids", "")
 	one := strings.ReplaceAll(threeOnes, "timeout: 2s", "timeout: 0s")
 	g.clients = g.configure("three.yaml", one+fmt.Sprintf("\napps: {myapp: {command: [sh, app.sh], dir: %q}}", g.dir), three...)
-	for i, port := range embeddedtest.FreePorts(t, len(three)) {
-		g.web[three[i]] = fmt.Sprintf("127.0.0.1:%d", port)
+	for i, p := range port.Free(t, len(three)) {
+		g.web[three[i]] = fmt.Sprintf("127.0.0.1:%d", p)
 		g.boot(three[i])
 	}
 	return g

@@ -4,11 +4,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/seed7529eb29/regent/embedded/embeddedtest/port"
 	"github.com/seed7529eb29/regent/manager/status"
 	"github.com/seed7529eb29/regent/policy/config"
 	"github.com/seed7529eb29/regent/policy/node"
@@ -91,15 +91,7 @@ func TestPorts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = taken.Close() }()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := free.Addr().(*net.TCPAddr).Port
-	if err := free.Close(); err != nil {
-		t.Fatal(err)
-	}
-	busy, idle := taken.Addr().String(), "127.0.0.1:"+strconv.Itoa(port)
+	busy, idle := taken.Addr().String(), port.Addrs(t, 1)[0]
 	for _, c := range []struct {
 		self node.Name
 		here bool

@@ -253,6 +253,7 @@ func (m *Machine) learnNode(c policy.Cell) {
 	mb.cell, mb.seen = c, m.now
 	m.noteLease(c.Node.TTL)
 	m.noteEnd(mb, old)
+	m.noteDeath(mb)
 	if mb == m.self {
 		m.ownCell(old)
 	}
@@ -264,6 +265,16 @@ func (m *Machine) learnNode(c policy.Cell) {
 func (mb *member) rewritten(c policy.Cell) bool {
 	old := mb.cell
 	return old.Rev == c.Rev && old.Node != nil && c.Node != nil && *old.Node != *c.Node
+}
+
+// noteDeath: a certificate is about the agent itself, so that nobody waits for
+// that to be silent for long, or for the end of its connection: it would be the
+// candidate for its own apps until then. What is told beside the cell, by the
+// warden, may come later or never.
+func (m *Machine) noteDeath(mb *member) {
+	if rec := mb.cell.Node; rec.State == policy.SessionDead && rec.Agent == mb.agent && mb.present() {
+		m.suspected(mb, "its death is certified")
+	}
 }
 
 // noteEnd tells the apps that wait for a better node to be started that this

@@ -282,6 +282,30 @@ func TestSuspicion(t *testing.T) {
 			t.Error("still suspected though heard")
 		}
 	})
+	t.Run("its death is certified", func(t *testing.T) {
+		r := newRig(t, timeout(0))
+		p := r.standby(n1)
+		r.put(ownedBy(p, 4))
+		r.call(VerbStart)
+		p.ends(policy.SessionDead) // nobody has said so beside, and its connection is still thought to be there
+		if r.m.memberOf[n1].present() || countHistory(r, "node_suspect") != 1 {
+			t.Error("not suspected")
+		}
+		r.write(OpClaim)
+	})
+	t.Run("the death of another life is certified", func(t *testing.T) {
+		r := newRig(t)
+		p := r.join(n1)
+		p.agent += "'"
+		p.n = 0
+		p.speak()
+		p.suspected() // the life before
+		p.speak()
+		p.ends(policy.SessionDead)
+		if !r.m.memberOf[n1].present() {
+			t.Error("the next life is suspected")
+		}
+	})
 	t.Run("one node writes it down", func(t *testing.T) {
 		r := newRig(t)
 		r.join(n1)

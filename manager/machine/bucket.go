@@ -38,6 +38,7 @@ func (m *Machine) viewed(v policy.View) {
 	b := &m.bucket
 	if v.Lost != "" {
 		b.lost = v.Lost
+		m.touch() // somebody may wait for what can't be read now
 		return
 	}
 	if v.Identity != "" && v.Identity != b.identity {

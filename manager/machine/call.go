@@ -15,6 +15,7 @@ type call struct {
 	app  *app // nil: config
 	all  bool
 	spec *specChange // load and config: what it waits for
+	look *Command    // takeover: what it is, while the record is read before it is refused
 }
 
 func (m *Machine) reply(id CallID, err *Refusal) { m.do(Reply{ID: id, Err: err}) }
@@ -48,7 +49,7 @@ func (m *Machine) command(c Command) {
 		m.reply(c.ID, refusal)
 		return
 	}
-	m.calls = append(m.calls, &call{id: c.ID, verb: c.Verb, app: a, all: c.All})
+	m.calls = append(m.calls, &call{id: c.ID, verb: c.Verb, app: a, all: c.All, look: m.looksFirst(a, c)})
 }
 
 // typed: the restart type, if there is one, is one of OTP's.
@@ -176,16 +177,47 @@ func (m *Machine) refuseCalls(a *app, v Verb, why *Refusal) {
 	})
 }
 
-// commandTakeover is application:takeover/2.
+// commandTakeover is application:takeover/2. Another node may have
+// shown the caller that the app runs before this one has seen it: what looks as
+// if it ran nowhere is read from the leader, once, before that is the answer.
 func (m *Machine) commandTakeover(a *app, c Command) *Refusal {
-	if a.Spec == nil || !a.started || a.rec == nil || a.rec.Owner.Empty() || a.rec.Want != policy.WantRun {
+	switch {
+	case a.Spec == nil || !a.started:
 		return &Refusal{RefuseNotRunning, fmt.Sprintf("%s; start it on %s first", a.App, m.cfg.Self)}
-	}
-	if a.owns(m) {
+	case a.owns(m):
 		return &Refusal{RefuseRunsHere, string(a.App)}
 	}
 	if _, listed := a.Spec.Priority(m.cfg.Self); !listed {
 		return &Refusal{RefuseNotRunning, fmt.Sprintf("%s is not in the list of %s", m.cfg.Self, a.App)}
+	}
+	if m.looksFirst(a, c) != nil {
+		if a.req == nil {
+			m.confirm(a)
+		}
+		return nil
+	}
+	return m.takeover(a, c)
+}
+
+// looksFirst returns a command whose answer waits for a look at the record.
+func (m *Machine) looksFirst(a *app, c Command) *Command {
+	if c.Verb != VerbTakeover || runsSomewhere(a) || a.damaged != "" || m.bucket.lost != "" {
+		return nil
+	}
+	return &c
+}
+
+func runsSomewhere(a *app) bool {
+	return a.rec != nil && !a.rec.Owner.Empty() && a.rec.Want == policy.WantRun
+}
+
+// takeover begins one of an app that runs elsewhere.
+func (m *Machine) takeover(a *app, c Command) *Refusal {
+	switch {
+	case !runsSomewhere(a):
+		return &Refusal{RefuseNotRunning, fmt.Sprintf("%s runs nowhere", a.App)}
+	case a.owns(m):
+		return &Refusal{RefuseRunsHere, string(a.App)}
 	}
 	if c.Type != "" {
 		a.kind = c.Type
@@ -240,7 +272,7 @@ func (m *Machine) settled(c *call) (bool, *Refusal) {
 	case VerbStop:
 		return m.stopSettled(c)
 	case VerbTakeover:
-		return m.takeoverSettled(c.app)
+		return m.takeoverSettled(c)
 	default:
 		return m.permitSettled(c.app)
 	}
@@ -306,7 +338,19 @@ func (m *Machine) stopSettled(c *call) (bool, *Refusal) {
 	return here && (a.rec == nil || a.rec.Owner.Empty() || m.ended(a.rec.Owner) || a.rec.Want == policy.WantRun), nil
 }
 
-func (m *Machine) takeoverSettled(a *app) (bool, *Refusal) {
+func (m *Machine) takeoverSettled(c *call) (bool, *Refusal) {
+	a := c.app
+	if c.look != nil {
+		if a.req != nil && m.bucket.lost == "" {
+			return false, nil
+		}
+		look := *c.look
+		c.look = nil
+		if refusal := m.takeover(a, look); refusal != nil {
+			return true, refusal
+		}
+		m.touch()
+	}
 	switch {
 	case a.failed != "":
 		return true, &Refusal{RefuseFailed, a.failed}

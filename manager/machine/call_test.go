@@ -141,10 +141,6 @@ func TestTakeoverCall(t *testing.T) {
 		r.refused(RefuseNotRunning, VerbTakeover)
 		r.put(ownedBy(r.join(n1), 4))
 		r.refused(RefuseNotRunning, VerbTakeover) // not started here
-		r.accepted(VerbStart)
-		r.put(free(4))
-		r.writes = nil
-		r.refused(RefuseNotRunning, VerbTakeover) // runs nowhere
 
 		r = newRig(t)
 		r.owns()
@@ -153,6 +149,61 @@ func TestTakeoverCall(t *testing.T) {
 		r = newRig(t, list(nodes(n1)))
 		r.follow()
 		r.refused(RefuseNotRunning, VerbTakeover) // not in the list
+	})
+	// another has shown the caller what this node has not seen yet
+	behind := func(t *testing.T) *rig {
+		r := newRig(t)
+		r.standby(n1)
+		r.put(free(4))
+		r.call(VerbStart)
+		return r
+	}
+	second := func(c *Command) { c.ID = 2 }
+	t.Run("a picture that is behind: the record is read first", func(t *testing.T) {
+		r := behind(t)
+		r.unheard = true
+		r.put(ownedBy(r.peers[0], 5))
+		r.call(VerbTakeover, second)
+		r.noWrite()
+		r.reread()
+		r.write(OpAsk)
+	})
+	t.Run("it runs nowhere, as the leader says", func(t *testing.T) {
+		r := behind(t)
+		r.call(VerbTakeover, second)
+		r.pending()
+		r.reread()
+		if err := r.answer(); err == nil || err.Kind != RefuseNotRunning {
+			t.Error(err)
+		}
+	})
+	t.Run("without a store nothing is waited for", func(t *testing.T) {
+		r := behind(t)
+		r.step(Viewed{View: policy.View{Lost: "cut"}})
+		r.refused(RefuseNotRunning, VerbTakeover, second)
+		if len(r.reads) > 0 {
+			t.Errorf("reads = %v", r.reads)
+		}
+	})
+	t.Run("the store goes while it is read", func(t *testing.T) {
+		r := behind(t)
+		r.call(VerbTakeover, second)
+		r.pending()
+		r.step(Viewed{View: policy.View{Lost: "cut"}})
+		if err := r.answer(); err == nil || err.Kind != RefuseNotRunning {
+			t.Error(err)
+		}
+	})
+	t.Run("its own claim is under way", func(t *testing.T) {
+		r := newRig(t)
+		w := r.claims()
+		r.replies = nil
+		r.call(VerbTakeover, second)
+		r.pending()
+		r.ok(w)
+		if err := r.answer(); err == nil || err.Kind != RefuseRunsHere {
+			t.Error(err)
+		}
 	})
 	t.Run("answered when the app runs here; the type given is this node's", func(t *testing.T) {
 		r := newRig(t)

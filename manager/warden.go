@@ -261,7 +261,7 @@ func (c *certifier) Certify(ctx context.Context) error {
 		return fmt.Errorf("no connection: %w", context.Cause(ctx))
 	}
 	defer r.conn.Close()
-	for {
+	for said := ""; ; {
 		done, err := c.attempt(ctx, r)
 		if done {
 			if c.cert != nil {
@@ -269,7 +269,8 @@ func (c *certifier) Certify(ctx context.Context) error {
 			}
 			return nil
 		}
-		if err != nil {
+		if err != nil && err.Error() != said { // not a hundred times a second
+			said = err.Error()
 			c.log.Warn("certificate", "err", err)
 		}
 		select {

@@ -245,7 +245,7 @@ func (x ordeal) populate(s *System, nodes []node.Name, c *court, rng *rand.Rand)
 			rng := rand.New(rand.NewPCG(seed, 4))
 			for ctx.Err() == nil && time.Since(bubbleStart) < talking {
 				x.talk(ctx, self, n, c, rng)
-				time.Sleep(200 * time.Millisecond)
+				pauseFor(ctx, 200*time.Millisecond)
 			}
 			return sleeper(ctx, self)
 		})
@@ -303,7 +303,9 @@ func (x ordeal) talk(ctx context.Context, self *Self, n node.Name, c *court, rng
 			_, _ = c.call(ctx, self, sink)
 		}
 		if number%x.burst == 0 {
-			time.Sleep(time.Duration(x.burst*rng.IntN(150)) * time.Millisecond)
+			// Not beyond the end of the process: the last pause may begin late, behind
+			// a send and a call that waited.
+			pauseFor(ctx, time.Duration(x.burst*rng.IntN(150))*time.Millisecond)
 		}
 	}
 	self.Demonitor(ref)

@@ -181,11 +181,8 @@ func (m *Machine) refuseCalls(a *app, v Verb, why *Refusal) {
 // shown the caller that the app runs before this one has seen it: what looks as
 // if it ran nowhere is read from the leader, once, before that is the answer.
 func (m *Machine) commandTakeover(a *app, c Command) *Refusal {
-	switch {
-	case a.Spec == nil || !a.started:
+	if a.Spec == nil || !a.started {
 		return &Refusal{RefuseNotRunning, fmt.Sprintf("%s; start it on %s first", a.App, m.cfg.Self)}
-	case a.owns(m):
-		return &Refusal{RefuseRunsHere, string(a.App)}
 	}
 	if _, listed := a.Spec.Priority(m.cfg.Self); !listed {
 		return &Refusal{RefuseNotRunning, fmt.Sprintf("%s is not in the list of %s", m.cfg.Self, a.App)}

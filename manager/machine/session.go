@@ -40,7 +40,7 @@ func (m *Machine) fenceIfDue() {
 	}
 }
 
-// fence ends this session here: its apps are killed, its claims forgotten.
+// fence ends the node's session here: its apps are killed, its claims forgotten.
 // What the records say does not matter; a new session must claim anew.
 func (m *Machine) fence(why string) {
 	if m.session.id == "" {

@@ -17,7 +17,7 @@ type Status struct {
 	Waiting []string // what this node waits for, in words a person can act on
 	Missing []node.Name
 	Session policy.Session
-	Fence   Instant // when this session's apps must be gone; 0 without a session
+	Fence   Instant // when the apps of Session must be gone; 0 without a session
 	Trusted bool    // the bucket is known and acted on
 	Nodes   []NodeStatus
 	Apps    []AppStatus

@@ -249,7 +249,7 @@ func TestA5ClearNext(t *testing.T) {
 		r.noStart()
 		r.wants(OpClearNext, c, cleared)
 	})
-	t.Run("only its own of this session", func(t *testing.T) {
+	t.Run("only its own, of the session of now", func(t *testing.T) {
 		r := newRig(t)
 		r.follow()
 		slot := r.mySlot(0, "")

@@ -45,7 +45,7 @@ main(Fs) -> [consult(F) || F <- Fs].
 // TestConsult compares this package with the real file:consult.
 func TestConsult(t *testing.T) {
 	if _, err := exec.LookPath("erl"); err != nil {
-		t.Skip("no erl on PATH: the comparison with file:consult needs Erlang/OTP")
+		t.Skip("SKIPPED: no erl on PATH: the comparison with file:consult needs Erlang/OTP")
 	}
 	sources := slices.Concat(seeds, refused)
 	got := consult(t, sources)

@@ -183,7 +183,7 @@ func (c *Checker) Saw(l Life, cell policy.Cell) {
 	}
 }
 
-// excused: the renewals of this session were forgotten, and its node need not
+// excused: the session's renewals were forgotten, and its node need not
 // have noticed yet.
 func (s *session) excused(now machine.Instant) bool { return s.shaken && now <= s.until }
 
